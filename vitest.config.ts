@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+import { wgsl } from "./wgsl-plugin.ts";
+
+export default defineConfig({
+  plugins: [wgsl()],
+  test: {
+    include: ["test/**/*.test.ts"],
+    // A software adapter uses every core by itself, so two files at once only slow each other down.
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+  },
+});
