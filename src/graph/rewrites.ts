@@ -1,0 +1,230 @@
+import { applyMatrix } from "../kernels/apply-matrix/apply-matrix.ts";
+import { conv2d, isPointwise } from "../kernels/conv2d/conv2d.ts";
+import { depthwiseConv2d, type DepthwiseConv2dAttributes } from "../kernels/depthwise-conv2d/depthwise-conv2d.ts";
+import { elementwise } from "../kernels/elementwise/elementwise.ts";
+import { layerNorm } from "../kernels/layer-norm/layer-norm.ts";
+import type { Weight } from "../kernels/weights.ts";
+import { countUses, type Graph, type Node, nodeOf, replaceNode, storedTensor, type Tensor } from "./graph.ts";
+
+/** Graph → graph with the same outputs and less work. */
+export type Rewrite = (graph: Graph) => Graph;
+
+/** All rewrites, in the order in which they are applied. */
+export const REWRITES = { foldLayerNorm, foldProjection, fuseGate, splitConvolution, fuseActivation, fuseResidual } satisfies Record<string, Rewrite>;
+
+export const rewriteAll: Rewrite = (graph) => Object.values(REWRITES).reduce((rewritten, rewrite) => rewrite(rewritten), graph);
+
+const producers = (graph: Graph): Map<number, Node> => new Map(graph.nodes.map((node) => [node.output.id, node]));
+
+/** Removes nodes that nothing reads any more. */
+function dropUnused(graph: Graph): Graph {
+  let current = graph;
+  for (;;) {
+    const uses = countUses(current);
+    const nodes = current.nodes.filter(({ output }) => uses.has(output.id));
+    if (nodes.length === current.nodes.length) return current;
+    current = { ...current, nodes };
+  }
+}
+
+/** An id that no tensor of the graph has. */
+function freshId({ inputs, nodes }: Graph): number {
+  return 1 + Math.max(0, ...[...inputs, ...nodes.flatMap((node) => [...node.inputs, node.output])].map(({ id }) => id));
+}
+
+function sliceWeight({ name, shape, data }: Weight, first: number, count: number): Weight {
+  const size = data.length / (shape[0] ?? 1);
+  return { name: `${name}[${first}:${first + count}]`, shape: [count, ...shape.slice(1)], data: data.subarray(first * size, (first + count) * size) };
+}
+
+/**
+ * Layer norm before a 1×1 convolution: its scale and shift go into the convolution, W·diag(g) and W·b + bias, folded in float64
+ * and rounded once, and the normalisation itself into the convolution's load.
+ */
+export function foldLayerNorm(graph: Graph): Graph {
+  const producer = producers(graph);
+  const nodes = graph.nodes.map((node) => {
+    const convolution = nodeOf(node, conv2d);
+    const [input, ...rest] = node.inputs;
+    const norm = input && nodeOf(producer.get(input.id), layerNorm);
+    if (!convolution || !norm || !isPointwise(convolution.attributes) || convolution.attributes.normalise) return node;
+    const { weight, bias } = convolution.attributes;
+    const { weight: scale, bias: shift, epsilon } = norm.attributes;
+    const [outputs = 0, channels = 0] = weight.shape;
+    const data = new Float32Array(weight.data.length);
+    const folded = new Float32Array(outputs);
+    for (let o = 0; o < outputs; o++) {
+      let sum = bias?.data[o] ?? 0;
+      for (let i = 0; i < channels; i++) {
+        const w = weight.data[o * channels + i] ?? 0;
+        data[o * channels + i] = w * (scale.data[i] ?? 0);
+        sum += w * (shift.data[i] ?? 0);
+      }
+      folded[o] = sum;
+    }
+    return replaceNode(node, conv2d, [...norm.inputs, ...rest], {
+      ...convolution.attributes,
+      weight: { name: `${weight.name}·${scale.name}`, shape: weight.shape, data },
+      bias: { name: `${weight.name}·${shift.name}${bias ? `+${bias.name}` : ""}`, shape: [outputs], data: folded },
+      normalise: { epsilon },
+    });
+  });
+  return dropUnused({ ...graph, nodes });
+}
+
+/**
+ * A 1×1 convolution W after a matrix M that was computed for the image: W (M v) = (W M) v. The convolution is applied to the
+ * matrix, a few hundred numbers, instead of to every pixel, and the attention's result is never written.
+ */
+export function foldProjection(graph: Graph): Graph {
+  const producer = producers(graph);
+  const uses = countUses(graph);
+  const nextId = freshId(graph);
+  let added = 0;
+  const nodes = graph.nodes.flatMap((node) => {
+    const convolution = nodeOf(node, conv2d);
+    const [input] = node.inputs;
+    const applied = input && nodeOf(producer.get(input.id), applyMatrix);
+    if (!convolution || !applied || uses.get(input.id) !== 1 || applied.attributes.residual) return [node];
+    const { weight, bias, activation, residual, normalise } = convolution.attributes;
+    const [value, matrix] = applied.inputs;
+    if (!isPointwise(convolution.attributes) || bias || activation || residual || normalise || !value || !matrix) return [node];
+    const projected: Tensor = {
+      id: nextId + added++,
+      name: `${node.output.name}.matrix`,
+      shape: { ...matrix.shape, channels: weight.shape[0] ?? 0 },
+      elementType: matrix.elementType,
+    };
+    const projection: Node = { operator: conv2d as Node["operator"], attributes: convolution.attributes, inputs: [matrix], output: projected };
+    return [projection, replaceNode(node, applyMatrix, [value, projected], {})];
+  });
+  return dropUnused({ ...graph, nodes });
+}
+
+/**
+ * gelu(a) × b of two depthwise convolutions (or slices of them) becomes one kernel that convolves both and stores the product.
+ * A depthwise convolution acts on each channel alone, so a slice of its output needs only that slice of its input.
+ */
+export function fuseGate(graph: Graph): Graph {
+  const producer = producers(graph);
+  const slices: Tensor[] = [];
+  const nextId = freshId(graph);
+  const convolutionOf = (tensor: Tensor): { input: Tensor; attributes: DepthwiseConv2dAttributes } | undefined => {
+    const node = nodeOf(producer.get(storedTensor(tensor).id), depthwiseConv2d);
+    const [input] = node?.inputs ?? [];
+    if (!node || !input || node.attributes.gated || node.attributes.activation) return undefined;
+    const { weight, bias, stride, padding, dilation } = node.attributes;
+    if (weight.shape[2] !== 3 || weight.shape[3] !== 3 || stride !== 1 || padding !== 1 || dilation !== 1) return undefined;
+    if (!tensor.slice) return { input, attributes: node.attributes };
+    if (input.slice) return undefined;
+    const { firstChannel } = tensor.slice;
+    const { channels } = tensor.shape;
+    const slice: Tensor = {
+      id: nextId + slices.length,
+      name: `${input.name}[${firstChannel}:${firstChannel + channels}]`,
+      shape: { ...input.shape, channels },
+      elementType: input.elementType,
+      slice: { of: input, firstChannel },
+    };
+    slices.push(slice);
+    const attributes = { ...node.attributes, weight: sliceWeight(weight, firstChannel, channels), ...(bias && { bias: sliceWeight(bias, firstChannel, channels) }) };
+    return { input: slice, attributes };
+  };
+  const nodes = graph.nodes.map((node) => {
+    if (nodeOf(node, elementwise)?.attributes.operation !== "gatedGelu") return node;
+    const [first, second] = node.inputs.map(convolutionOf);
+    if (!first || !second) return node;
+    const { weight, bias } = second.attributes;
+    return replaceNode(node, depthwiseConv2d, [first.input, second.input], { ...first.attributes, gated: { weight, ...(bias && { bias }) } });
+  });
+  return dropUnused({ ...graph, nodes });
+}
+
+/**
+ * A convolution whose readers each take one slice of its output becomes one convolution a slice, made just before its reader:
+ * the parts are never in memory together.
+ */
+export function splitConvolution(graph: Graph): Graph {
+  const nodes: Node[] = [];
+  // Stored tensor → its parts by first channel, each to be placed before the first node that reads it.
+  const parts = new Map<number, Map<number, Node>>();
+  const nextId = freshId(graph);
+  let added = 0;
+  for (const node of graph.nodes) {
+    const convolution = nodeOf(node, conv2d);
+    const reads = graph.nodes.flatMap((reader) => {
+      const slices = reader.inputs.filter((input) => storedTensor(input) === node.output);
+      return slices.length > 0 ? [slices] : [];
+    });
+    const kept = graph.outputs.some((output) => storedTensor(output) === node.output);
+    const apart = reads.length > 1 && reads.every((slices) => slices.length === 1 && slices[0]?.slice);
+    if (convolution && apart && !kept && !convolution.attributes.residual) {
+      const byChannel = new Map<number, Node>();
+      for (const { shape, slice } of reads.flat()) {
+        if (!slice || byChannel.has(slice.firstChannel)) continue;
+        const { weight, bias } = convolution.attributes;
+        byChannel.set(slice.firstChannel, {
+          ...node,
+          attributes: {
+            ...convolution.attributes,
+            weight: sliceWeight(weight, slice.firstChannel, shape.channels),
+            ...(bias && { bias: sliceWeight(bias, slice.firstChannel, shape.channels) }),
+          },
+          output: { id: nextId + added++, name: `${node.output.name}.${slice.firstChannel}`, shape, elementType: node.output.elementType },
+        });
+      }
+      parts.set(node.output.id, byChannel);
+      continue;
+    }
+    const inputs = node.inputs.map((input) => {
+      const part = input.slice && parts.get(input.slice.of.id)?.get(input.slice.firstChannel);
+      if (!part) return input;
+      if (!nodes.includes(part)) nodes.push(part);
+      return part.output;
+    });
+    nodes.push({ ...node, inputs });
+  }
+  return { ...graph, nodes };
+}
+
+/** An activation that alone reads the result of a convolution is applied before that result is stored. */
+export function fuseActivation(graph: Graph): Graph {
+  const producer = producers(graph);
+  const uses = countUses(graph);
+  const nodes = graph.nodes.map((node) => {
+    const attributes = nodeOf(node, elementwise)?.attributes;
+    const [input] = node.inputs;
+    if (attributes?.operation !== "activation" || !input || uses.get(input.id) !== 1) return node;
+    const { activation } = attributes;
+    const before = producer.get(input.id);
+    const dense = nodeOf(before, conv2d);
+    if (dense && !dense.attributes.activation && !dense.attributes.residual) return replaceNode(node, conv2d, dense.inputs, { ...dense.attributes, activation });
+    const depthwise = nodeOf(before, depthwiseConv2d);
+    if (depthwise && !depthwise.attributes.activation && !depthwise.attributes.gated) {
+      return replaceNode(node, depthwiseConv2d, depthwise.inputs, { ...depthwise.attributes, activation });
+    }
+    return node;
+  });
+  return dropUnused({ ...graph, nodes });
+}
+
+/** A sum with the result of a convolution that nothing else reads is made where that result is stored. */
+export function fuseResidual(graph: Graph): Graph {
+  const producer = producers(graph);
+  const uses = countUses(graph);
+  const nodes = graph.nodes.map((node) => {
+    if (nodeOf(node, elementwise)?.attributes.operation !== "add") return node;
+    const [a, b] = node.inputs;
+    if (!a || !b) return node;
+    for (const [result, residual] of [[b, a], [a, b]] as const) {
+      const before = producer.get(result.id);
+      if (uses.get(result.id) !== 1) continue;
+      const dense = nodeOf(before, conv2d);
+      if (dense && !dense.attributes.residual) return replaceNode(node, conv2d, [...dense.inputs, residual], { ...dense.attributes, residual: true });
+      const applied = nodeOf(before, applyMatrix);
+      if (applied && !applied.attributes.residual) return replaceNode(node, applyMatrix, [...applied.inputs, residual], { residual: true });
+    }
+    return node;
+  });
+  return dropUnused({ ...graph, nodes });
+}

@@ -1,0 +1,257 @@
+import { SinterError } from "../errors.ts";
+import { float16ToFloat32Bits, float32BitsToFloat16 } from "../float16.ts";
+import type { Constant } from "../kernels/kernel.ts";
+import { storageBytes, vectors } from "../kernels/tensor.ts";
+import type { Device } from "../runtime/device.ts";
+import { type PipelineCache, pipelineKey } from "../runtime/pipelines.ts";
+import { writeUniforms } from "../runtime/shader.ts";
+import { type Plan, type PlannedDispatch, type PlannedTensor, UNIFORM_STRIDE } from "./plan.ts";
+
+/** Constants of one model on one device, uploaded when a session first needs them and shared by all its sessions. */
+export class ConstantStore {
+  readonly #device: Device;
+  readonly #buffers = new Map<string, GPUBuffer>();
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  get({ key, elementType, pack }: Constant): GPUBuffer {
+    const known = this.#buffers.get(key);
+    if (known) return known;
+    const values = pack();
+    const data = elementType === "f16" ? toFloat16(values) : values;
+    const buffer = this.#device.gpu.createBuffer({ label: key, size: data.byteLength, usage: GPUBufferUsage.STORAGE, mappedAtCreation: true });
+    new Uint8Array(buffer.getMappedRange()).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    buffer.unmap();
+    this.#buffers.set(key, buffer);
+    return buffer;
+  }
+
+  dispose(): void {
+    for (const buffer of this.#buffers.values()) buffer.destroy();
+    this.#buffers.clear();
+  }
+}
+
+function toFloat16(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return Uint16Array.from(bits, float32BitsToFloat16);
+}
+
+/** GPU time of one dispatch. */
+export interface DispatchTime {
+  readonly dispatch: PlannedDispatch;
+  readonly nanoseconds: number;
+}
+
+interface Step {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly workgroups: readonly [number, number, number];
+}
+
+/** A plan with its memory, pipelines and bind groups on a device: nothing is compiled or allocated by a run. */
+export class Session {
+  readonly plan: Plan;
+  readonly #device: Device;
+  readonly #buffers: readonly GPUBuffer[];
+  readonly #uniforms: GPUBuffer;
+  readonly #steps: readonly Step[];
+
+  private constructor(plan: Plan, device: Device, buffers: readonly GPUBuffer[], uniforms: GPUBuffer, steps: readonly Step[]) {
+    this.plan = plan;
+    this.#device = device;
+    this.#buffers = buffers;
+    this.#uniforms = uniforms;
+    this.#steps = steps;
+  }
+
+  /**
+   * Allocates and compiles; pipelines compile in parallel.
+   *
+   * @param onCompile called with the number of pipelines compiled so far and in all
+   * @throws SinterError `OUT_OF_MEMORY` when the device cannot allocate the plan, `SHADER_COMPILE` when a kernel does not compile.
+   */
+  static async create(
+    plan: Plan,
+    device: Device,
+    pipelines: PipelineCache,
+    constants: ConstantStore,
+    onCompile?: (done: number, total: number) => void,
+  ): Promise<Session> {
+    const { gpu } = device;
+    const requests = plan.dispatches.map((dispatch) => ({
+      label: dispatch.kernel.name,
+      code: dispatch.code,
+      shader: dispatch.shader,
+      constants: dispatch.constants,
+    }));
+    const distinct = new Map(requests.map((request) => [pipelineKey(request), request]));
+    let done = 0;
+    const compiled = Promise.all(
+      [...distinct.values()].map(async (request) => {
+        await pipelines.get(request);
+        onCompile?.(++done, distinct.size);
+      }),
+    );
+
+    gpu.pushErrorScope("out-of-memory");
+    const buffers = plan.buffers.map((size, i) =>
+      gpu.createBuffer({ label: `tensors ${i}`, size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST }),
+    );
+    const uniforms = gpu.createBuffer({
+      label: "uniforms",
+      size: Math.max(1, plan.dispatches.length) * UNIFORM_STRIDE,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    for (const constant of plan.constants) constants.get(constant);
+    const release = (): void => [...buffers, uniforms].forEach((buffer) => buffer.destroy());
+    const outOfMemory = await gpu.popErrorScope();
+    try {
+      await compiled;
+      if (outOfMemory) {
+        throw new SinterError("OUT_OF_MEMORY", `The device could not allocate ${plan.peakBytes} bytes: ${outOfMemory.message}`, {
+          fix: "Fuse a smaller picture, or use --precision f16.",
+        });
+      }
+    } catch (error) {
+      release();
+      throw error;
+    }
+
+    const uniformData = new DataView(new ArrayBuffer(Math.max(1, plan.dispatches.length) * UNIFORM_STRIDE));
+    const steps = await Promise.all(
+      plan.dispatches.map(async (dispatch, i): Promise<Step> => {
+        const { pipeline, layout } = await pipelines.get(requests[i] ?? { label: "", code: "", shader: dispatch.shader, constants: {} });
+        const entries = dispatch.shader.bindings.map(({ name, binding, type, members, size }): GPUBindGroupEntry => {
+          if (type === "uniform") {
+            writeUniforms(uniformData, i * UNIFORM_STRIDE, members, dispatch.uniforms, dispatch.kernel.name);
+            return { binding, resource: { buffer: uniforms, offset: i * UNIFORM_STRIDE, size: Math.ceil(size / 16) * 16 } };
+          }
+          const place = dispatch.places[name];
+          if (!place) throw new SinterError("SHADER_INTERFACE", `${dispatch.kernel.name}: nothing is bound to ${name}`, { where: dispatch.label });
+          if ("constant" in place) return { binding, resource: { buffer: constants.get(place.constant) } };
+          const buffer = buffers[place.buffer];
+          if (!buffer) throw new SinterError("GRAPH", `${dispatch.label}: no buffer ${place.buffer}`);
+          return { binding, resource: { buffer, offset: place.offset, size: place.size } };
+        });
+        return { pipeline, group: gpu.createBindGroup({ label: dispatch.label, layout, entries }), workgroups: dispatch.workgroups };
+      }),
+    );
+    gpu.queue.writeBuffer(uniforms, 0, uniformData.buffer);
+    return new Session(plan, device, buffers, uniforms, steps);
+  }
+
+  /**
+   * Uploads an input.
+   *
+   * @param data batch × height × width × channels, without padding
+   */
+  write(name: string, data: Float32Array): void {
+    const input = this.plan.inputs.find(({ tensor }) => tensor.name === name);
+    const buffer = input && this.#buffers[input.buffer];
+    if (!input || !buffer) throw new SinterError("GRAPH", `the plan has no input "${name}"`);
+    const { batch, height, width, channels } = input.tensor.shape;
+    const pixels = batch * height * width;
+    if (data.length !== pixels * channels) {
+      throw new SinterError("SHAPE", `${name}: expected ${pixels * channels} values, found ${data.length}`, { where: name });
+    }
+    const stride = vectors(channels) * 4;
+    const padded = new Float32Array(pixels * stride);
+    for (let p = 0, from = 0; p < pixels; p++) {
+      for (let c = 0; c < channels; c++) padded[p * stride + c] = data[from++] ?? 0;
+    }
+    const bytes = input.tensor.elementType === "f16" ? toFloat16(padded) : padded;
+    this.#device.gpu.queue.writeBuffer(buffer, input.offset, bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Runs the plan once on what was written last, in one compute pass; outputs are read with `read`. */
+  run(): void {
+    const { gpu } = this.#device;
+    const encoder = gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const step of this.#steps) encode(pass, step);
+    pass.end();
+    gpu.queue.submit([encoder.finish()]);
+  }
+
+  /**
+   * Runs the plan with a compute pass for each dispatch and returns the GPU time of each.
+   *
+   * @throws SinterError `NO_TIMESTAMPS` when the device cannot take them.
+   */
+  async profile(): Promise<DispatchTime[]> {
+    const { gpu, traits } = this.#device;
+    if (!traits.timestamps) throw new SinterError("NO_TIMESTAMPS", "The device has no timestamp queries");
+    const count = this.#steps.length;
+    const querySet = gpu.createQuerySet({ type: "timestamp", count: count * 2 });
+    const resolved = gpu.createBuffer({ size: count * 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+    const encoder = gpu.createCommandEncoder();
+    this.#steps.forEach((step, i) => {
+      const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
+      encode(pass, step);
+      pass.end();
+    });
+    encoder.resolveQuerySet(querySet, 0, count * 2, resolved, 0);
+    const times = new BigUint64Array(await this.#copyToHost(encoder, resolved, 0, count * 16));
+    querySet.destroy();
+    resolved.destroy();
+    return this.plan.dispatches.map((dispatch, i) => ({ dispatch, nanoseconds: Number((times[2 * i + 1] ?? 0n) - (times[2 * i] ?? 0n)) }));
+  }
+
+  /** Reads an output of the last run: batch × height × width × channels, without padding. */
+  async read(name: string): Promise<Float32Array> {
+    const output = this.plan.outputs.find(({ tensor }) => tensor.name === name);
+    const buffer = output && this.#buffers[output.buffer];
+    if (!output || !buffer) throw new SinterError("GRAPH", `the plan has no output "${name}"`);
+    const bytes = await this.#copyToHost(this.#device.gpu.createCommandEncoder(), buffer, output.offset, storageBytes(output.storage));
+    return unpad(output, bytes);
+  }
+
+  async #copyToHost(encoder: GPUCommandEncoder, source: GPUBuffer, offset: number, size: number): Promise<ArrayBuffer> {
+    const { gpu } = this.#device;
+    const staging = gpu.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    encoder.copyBufferToBuffer(source, offset, staging, 0, size);
+    gpu.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(GPUMapMode.READ);
+      return staging.getMappedRange().slice(0);
+    } catch (cause) {
+      throw new SinterError("DEVICE_LOST", "The GPU was lost while the result was read back", { cause, fix: "Run again; if it happens again, fuse a smaller picture." });
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  dispose(): void {
+    for (const buffer of [...this.#buffers, this.#uniforms]) buffer.destroy();
+  }
+}
+
+function encode(pass: GPUComputePassEncoder, { pipeline, group, workgroups }: Step): void {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(...workgroups);
+}
+
+/** The values of a tensor from the bytes of its storage. */
+function unpad({ tensor, storage, firstVector }: PlannedTensor, bytes: ArrayBuffer): Float32Array {
+  const { batch, height, width, channels } = tensor.shape;
+  const pixels = batch * height * width;
+  const stride = vectors(storage.shape.channels) * 4;
+  const values = new Float32Array(pixels * channels);
+  if (storage.elementType === "f16") {
+    const halves = new Uint16Array(bytes);
+    const bits = new Uint32Array(values.buffer);
+    for (let p = 0, to = 0; p < pixels; p++) {
+      for (let c = 0; c < channels; c++) bits[to++] = float16ToFloat32Bits(halves[p * stride + firstVector * 4 + c] ?? 0);
+    }
+  } else {
+    const floats = new Float32Array(bytes);
+    for (let p = 0, to = 0; p < pixels; p++) {
+      for (let c = 0; c < channels; c++) values[to++] = floats[p * stride + firstVector * 4 + c] ?? 0;
+    }
+  }
+  return values;
+}

@@ -1,0 +1,44 @@
+import { pointwiseBands } from "../conv2d/conv2d.ts";
+import { type Operator, shapeError, wholeBinding } from "../kernel.ts";
+import { formatShape, type TensorView, vectors } from "../tensor.ts";
+import { packVector } from "../weights.ts";
+
+/**
+ * A 1×1 convolution by a matrix that was computed for each image.
+ * Inputs: the tensor; the matrix, batch × 1 × input channels × output channels; with `residual`, a tensor of the output's shape.
+ */
+export interface ApplyMatrixAttributes {
+  /** Adds the third input to the result. */
+  readonly residual?: boolean;
+}
+
+export const applyMatrix: Operator<ApplyMatrixAttributes> = {
+  name: "applyMatrix",
+
+  outputShape(inputs, { residual }) {
+    const [input, matrix, added] = inputs;
+    if (!input || !matrix || inputs.length !== (residual ? 3 : 2)) return shapeError("applyMatrix", `expected ${residual ? 3 : 2} inputs`, inputs);
+    // The kernel reads input channels in vectors of four, so the matrix has a row for each channel of padding too.
+    if (matrix.batch !== input.batch || matrix.height !== 1 || matrix.width !== vectors(input.channels) * 4) {
+      return shapeError("applyMatrix", `expected a matrix of ${input.batch}×1×${vectors(input.channels) * 4}×outputs`, inputs);
+    }
+    const output = { ...input, channels: matrix.channels };
+    if (added && formatShape(added) !== formatShape(output)) return shapeError("applyMatrix", `the residual must be ${formatShape(output)}`, inputs);
+    return output;
+  },
+
+  dispatches({ inputs, output, traits }) {
+    const [input, matrix, residual] = inputs as [TensorView, TensorView, TensorView?];
+    return pointwiseBands({
+      input,
+      output,
+      matrix: wholeBinding(matrix),
+      matrixStride: matrix.shape.width * vectors(matrix.shape.channels),
+      bias: { constant: packVector(undefined, output.shape.channels) },
+      residual,
+      activation: undefined,
+      normalise: undefined,
+      traits,
+    });
+  },
+};

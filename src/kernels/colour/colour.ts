@@ -1,0 +1,69 @@
+import { bandBinding } from "../conv2d/conv2d.ts";
+import { defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { formatShape, type TensorView } from "../tensor.ts";
+import code from "./colour.wgsl";
+
+/** Colour conversions of OpenCV in float (cvtColor with COLOR_RGB2YCrCb and COLOR_YCrCb2RGB). All tensors have one vector a pixel. */
+export type ColourAttributes =
+  /** RGB → Y, Cr, Cb; `delta` is added to Cr and Cb. */
+  | { readonly operation: "rgbToYCrCb"; readonly delta: number }
+  /** Luma from channel 0 of the first input, chroma from channels 1 and 2 of the second → RGB, clipped to 0..limit. */
+  | { readonly operation: "yCrCbToRgb"; readonly delta: number; readonly limit: number }
+  /**
+   * Chroma of two inputs, each weighted by its distance from `neutral`: Σ C |C − neutral| / (Σ |C − neutral| + epsilon).
+   * Channel 0 is the first input's.
+   */
+  | { readonly operation: "mergeChroma"; readonly neutral: number; readonly epsilon: number }
+  /** RGB → Y / limit, one channel, in the plan's element type: what a network takes. */
+  | { readonly operation: "luma"; readonly limit: number };
+
+const kernel = defineKernel("colour", code);
+
+const OPERATIONS = { rgbToYCrCb: 0, yCrCbToRgb: 1, mergeChroma: 2, luma: 3 } as const;
+const INPUTS = { rgbToYCrCb: 1, yCrCbToRgb: 2, mergeChroma: 2, luma: 1 } as const;
+
+export const colour: Operator<ColourAttributes & { readonly elementType?: "f32" | "f16" }> = {
+  name: "colour",
+
+  outputShape(inputs, { operation }) {
+    const [first, second] = inputs;
+    if (!first || inputs.length !== INPUTS[operation]) return shapeError(operation, `expected ${INPUTS[operation]} inputs`, inputs);
+    if (operation !== "yCrCbToRgb" && first.channels !== 3) return shapeError(operation, "expected three channels", inputs);
+    if (second && formatShape({ ...first, channels: 3 }) !== formatShape(second)) return shapeError(operation, "expected equal sizes and three channels", inputs);
+    return { ...first, channels: operation === "luma" ? 1 : 3 };
+  },
+
+  outputType: (_inputs, { elementType }) => elementType ?? "f32",
+
+  dispatches({ inputs, output, attributes, traits }) {
+    const [first, second] = inputs as [TensorView, TensorView?];
+    const { batch, height, width } = output.shape;
+    const lanes = 64;
+    const reads = [first, ...(second ? [second] : [])].map((view) => ({ view, rowsRead: (rows: number) => rows }));
+    return rowBands(output, reads, batch * height * width * 12, traits).map((band) => {
+      const bound = bandBinding(band, output, traits);
+      const source = bandBinding(band, first, traits);
+      const other = second && bandBinding(band, second, traits);
+      return {
+        kernel,
+        defines: { F16: output.storage.elementType === "f16" ? 1 : 0, SECOND: second ? 1 : 0 },
+        constants: { OPERATION: OPERATIONS[attributes.operation], LANES: lanes },
+        uniforms: {
+          first: viewUniform(source),
+          second: viewUniform(other ?? source),
+          output: viewUniform(bound),
+          height,
+          first_batch: band.firstBatch,
+          first_row: band.firstRow,
+          delta: "delta" in attributes ? attributes.delta : 0,
+          limit: "limit" in attributes ? attributes.limit : 1,
+          neutral: "neutral" in attributes ? attributes.neutral : 0,
+          epsilon: "epsilon" in attributes ? attributes.epsilon : 0,
+        },
+        bindings: { first: source, output: bound, ...(other && { second: other }) },
+        workgroups: [Math.ceil(width / lanes), band.rowCount, band.batchCount],
+        operations: band.batchCount * band.rowCount * width * 12,
+      };
+    });
+  },
+};

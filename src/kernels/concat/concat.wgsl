@@ -1,0 +1,42 @@
+// The channels of two tensors side by side. One vector of four output channels a thread; a vector may hold channels of both.
+override FIRST_CHANNELS: u32;
+override CHANNELS: u32;
+override VECTORS: u32 = (CHANNELS + 3u) / 4u;
+override LANES: u32 = 64;
+
+struct Params {
+  first: View,
+  second: View,
+  output: View,
+  height: u32,
+  first_batch: u32,
+  first_row: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> first: array<Element4>;
+@group(0) @binding(2) var<storage, read> second: array<Element4>;
+@group(0) @binding(3) var<storage, read_write> output: array<Element4>;
+
+@compute @workgroup_size(LANES)
+fn concat(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let item = tile.x * LANES + lane;
+  let vector = item % VECTORS;
+  let column = item / VECTORS;
+  if (column >= params.output.width) { return; }
+  let row = (params.first_batch + tile.z) * params.height + params.first_row + tile.y;
+  let from_first = pixel_index(params.first, row, column);
+  let from_second = pixel_index(params.second, row, column);
+
+  var value = Element4();
+  for (var i = 0u; i < 4u; i++) {
+    let channel = vector * 4u + i;
+    if (channel < FIRST_CHANNELS) {
+      value[i] = first[from_first + channel / 4u][channel % 4u];
+    } else if (channel < CHANNELS) {
+      let other = channel - FIRST_CHANNELS;
+      value[i] = second[from_second + other / 4u][other % 4u];
+    }
+  }
+  output[pixel_index(params.output, row, column) + vector] = value;
+}

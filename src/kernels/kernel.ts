@@ -1,0 +1,171 @@
+import { SinterError } from "../errors.ts";
+import type { DeviceTraits } from "../runtime/device.ts";
+import { type Defines, preprocess, reflectShader, type ShaderInterface, type UniformValues } from "../runtime/shader.ts";
+import { type ElementType, formatShape, rowBytes, type Shape, type TensorView, vectors } from "./tensor.ts";
+import viewCode from "./common/view.wgsl";
+
+/** A WGSL text before the `#if` step. */
+export interface Kernel {
+  readonly name: string;
+  readonly code: string;
+}
+
+/** Joins a kernel's own file with the shared ones it uses; `common/view.wgsl` always comes first. */
+export const defineKernel = (name: string, ...parts: readonly string[]): Kernel => ({ name, code: [viewCode, ...parts].join("\n") });
+
+/** Read-only numbers an operator derives from the weights once, when a model is loaded. */
+export interface Constant {
+  /** Equal keys hold equal numbers, so that a weight used twice is packed and uploaded once. */
+  readonly key: string;
+  readonly elementType: ElementType;
+  /** A multiple of four values. */
+  readonly pack: () => Float32Array;
+}
+
+/** What a dispatch binds: rows of a tensor (counted through the batch), or a constant. */
+export type Binding =
+  | { readonly view: TensorView; readonly firstRow: number; readonly rowCount: number }
+  | { readonly constant: Constant };
+
+/** One launch of one kernel variant. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly defines: Defines;
+  /** Values of the kernel's `override` constants. */
+  readonly constants: Readonly<Record<string, number>>;
+  readonly uniforms: UniformValues;
+  /** By the name of the WGSL variable. */
+  readonly bindings: Readonly<Record<string, Binding>>;
+  readonly workgroups: readonly [number, number, number];
+  /** Floating-point operations it needs, a multiply-add counted as two: for the benchmark and for banding. */
+  readonly operations: number;
+}
+
+/** What an operator is given to make its dispatches. */
+export interface OperatorJob<Attributes> {
+  readonly inputs: readonly TensorView[];
+  readonly output: TensorView;
+  readonly attributes: Attributes;
+  readonly traits: DeviceTraits;
+  /** Memory for partial results that lives as long as this operator runs; f32. */
+  scratch(name: string, shape: Shape): TensorView;
+}
+
+/** One kind of graph node. An operator's file holds, in this order: attributes, output shape and checks, variant choice, dispatches. */
+export interface Operator<Attributes> {
+  readonly name: string;
+  /** @throws SinterError `SHAPE` naming the operator and the shapes. */
+  outputShape(inputs: readonly Shape[], attributes: Attributes): Shape;
+  /** Element type of the output; the default is that of the first input. */
+  outputType?(inputs: readonly ElementType[], attributes: Attributes): ElementType;
+  dispatches(job: OperatorJob<Attributes>): Dispatch[];
+}
+
+export function shapeError(operator: string, message: string, inputs: readonly Shape[]): never {
+  throw new SinterError("SHAPE", `${operator}: ${message}; inputs: ${inputs.map(formatShape).join(", ")}`, { where: operator });
+}
+
+const variants = new Map<string, { code: string; shader: ShaderInterface }>();
+
+/** The text of a variant after the `#if` step and what it declares; each is made once. */
+export function kernelVariant(kernel: Kernel, defines: Defines): { readonly code: string; readonly shader: ShaderInterface } {
+  const key = `${kernel.name} ${JSON.stringify(defines)}`;
+  let variant = variants.get(key);
+  if (!variant) {
+    const code = preprocess(kernel.code, defines, kernel.name);
+    variant = { code, shader: reflectShader(code, kernel.name) };
+    variants.set(key, variant);
+  }
+  return variant;
+}
+
+/** All rows of a tensor. */
+export const wholeBinding = (view: TensorView): Binding => ({ view, firstRow: 0, rowCount: view.shape.batch * view.shape.height });
+
+/**
+ * Rows `first` to `first + count` (through the batch) as a binding: its start is moved up to a row whose offset the
+ * device can bind, its end is kept within the tensor.
+ */
+export function rowsBinding(view: TensorView, first: number, count: number, traits: DeviceTraits): Extract<Binding, { view: TensorView }> {
+  const aligned = alignedRows(view, traits.bindingAlignment);
+  const firstRow = Math.floor(Math.max(first, 0) / aligned) * aligned;
+  const end = Math.min(first + count, view.shape.batch * view.shape.height);
+  return { view, firstRow, rowCount: end - firstRow };
+}
+
+/** How many rows lie between two rows whose byte offsets are multiples of the alignment. */
+function alignedRows(view: TensorView, alignment: number): number {
+  let [a, b] = [alignment, rowBytes(view)];
+  while (b !== 0) [a, b] = [b, a % b];
+  return alignment / a;
+}
+
+/** The `View` uniform of common/view.wgsl for a bound range of rows. */
+export function viewUniform(binding: Extract<Binding, { view: TensorView }>): UniformValues {
+  const { storage, firstVector } = binding.view;
+  return {
+    width: storage.shape.width,
+    first_row: binding.firstRow,
+    pixel_vectors: vectors(storage.shape.channels),
+    first_vector: firstVector,
+  };
+}
+
+/** Rows of one image (`batchCount` 1), or all rows of the whole batch. */
+export interface Band {
+  readonly firstBatch: number;
+  readonly batchCount: number;
+  readonly firstRow: number;
+  readonly rowCount: number;
+}
+
+/** An input of a banded operator: how many of its rows a band of `rows` output rows reads. */
+export interface BandedInput {
+  readonly view: TensorView;
+  readonly rowsRead: (rows: number) => number;
+}
+
+/** A desktop driver resets the GPU after a second or two; a slow integrated GPU does about this much in 200 ms. */
+const MAX_OPERATIONS_PER_DISPATCH = 20e9;
+
+/**
+ * Splits the rows of an operator's output so that no binding passes the device's limit and no dispatch runs for long.
+ * The rows of a band start at a multiple of `step`.
+ *
+ * @throws SinterError `TOO_WIDE` when even `step` rows do not fit.
+ */
+export function rowBands(
+  output: TensorView,
+  inputs: readonly BandedInput[],
+  operations: number,
+  traits: DeviceTraits,
+  step = 1,
+): Band[] {
+  const { batch, height } = output.shape;
+  const limit = traits.maxStorageBufferBindingSize;
+  const operands = [{ view: output, rowsRead: (rows: number) => rows }, ...inputs];
+  const fits = (rows: number): boolean =>
+    (operations / (batch * height)) * rows <= MAX_OPERATIONS_PER_DISPATCH &&
+    operands.every(({ view, rowsRead }) => {
+      const whole = rows === batch * height ? view.shape.batch * view.shape.height : undefined;
+      const slack = alignedRows(view, traits.bindingAlignment) - 1;
+      return (whole ?? rowsRead(rows) + slack) * rowBytes(view) <= limit;
+    });
+  if (fits(batch * height)) return [{ firstBatch: 0, batchCount: batch, firstRow: 0, rowCount: height }];
+  let rows = Math.max(1, Math.ceil(height / step)) * step;
+  while (rows > step && !fits(rows)) rows = Math.ceil(rows / 2 / step) * step;
+  if (!fits(rows) && operands.some(({ view, rowsRead }) => rowsRead(rows) * rowBytes(view) > limit)) {
+    throw new SinterError(
+      "TOO_WIDE",
+      `${rows} rows of ${formatShape(output.shape)} need a binding over the device's limit of ${limit} bytes`,
+      { fix: "Fuse a narrower picture, or use a device with a larger maxStorageBufferBindingSize." },
+    );
+  }
+  const bands: Band[] = [];
+  for (let firstBatch = 0; firstBatch < batch; firstBatch++) {
+    for (let firstRow = 0; firstRow < height; firstRow += rows) {
+      bands.push({ firstBatch, batchCount: 1, firstRow, rowCount: Math.min(rows, height - firstRow) });
+    }
+  }
+  return bands;
+}

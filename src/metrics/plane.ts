@@ -1,0 +1,204 @@
+/**
+ * One channel of a picture in float64, rows from the top; grey levels 0–255 unless a function says otherwise.
+ * `data` has width × height values. A plane may be empty (a width or height of 0).
+ */
+export interface Plane {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Float64Array;
+}
+
+/** How a picture continues beyond its border. `mirror` does not repeat the border pixel. */
+export type Border = "zero" | "replicate" | "mirror";
+
+export function createPlane(width: number, height: number): Plane {
+  const w = Math.max(width, 0);
+  const h = Math.max(height, 0);
+  return { width: w, height: h, data: new Float64Array(w * h) };
+}
+
+/** `change` applied to every value. */
+export function mapPlane(plane: Plane, change: (value: number) => number): Plane {
+  return { width: plane.width, height: plane.height, data: plane.data.map(change) };
+}
+
+/** Element-wise product of two planes of the same size. */
+export function multiply(a: Plane, b: Plane): Plane {
+  const result = createPlane(a.width, a.height);
+  for (let i = 0; i < result.data.length; i++) result.data[i] = at(a.data, i) * at(b.data, i);
+  return result;
+}
+
+/** Mean of the values; NaN where there are none. */
+export function mean(values: Float64Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum / values.length;
+}
+
+/** Smallest and largest value. */
+export function extremes(values: Float64Array): { min: number; max: number } {
+  let min = Number.POSITIVE_INFINITY;
+  let max = Number.NEGATIVE_INFINITY;
+  for (const value of values) {
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  return { min, max };
+}
+
+/** Element `i`, which the caller knows to exist. */
+export function at(values: Float64Array, i: number): number {
+  return values[i] as number;
+}
+
+/** For each position of a line continued by `radius` on both sides, the pixel that stands there, or -1 for none. */
+function sourceIndices(length: number, radius: number, border: Border): Int32Array {
+  return Int32Array.from({ length: length + 2 * radius }, (_, position) => {
+    const i = position - radius;
+    if (i >= 0 && i < length) return i;
+    if (border === "zero") return -1;
+    if (border === "replicate" || length === 1) return i < 0 ? 0 : length - 1;
+    const period = 2 * (length - 1);
+    const wrapped = ((i % period) + period) % period;
+    return wrapped < length ? wrapped : period - wrapped;
+  });
+}
+
+/** The plane with a margin of `radius` pixels on each side, filled as `border` says. */
+export function pad(plane: Plane, radius: number, border: Border): Plane {
+  const { width, height, data } = plane;
+  const result = createPlane(width + 2 * radius, height + 2 * radius);
+  const columns = sourceIndices(width, radius, border);
+  sourceIndices(height, radius, border).forEach((sourceY, y) => {
+    if (sourceY < 0) return;
+    const row = y * result.width;
+    for (let x = 0; x < columns.length; x++) {
+      const sourceX = columns[x] as number;
+      if (sourceX >= 0) result.data[row + x] = at(data, sourceY * width + sourceX);
+    }
+  });
+  return result;
+}
+
+/** One-dimensional Gaussian of `size` taps that sum to 1, centred at `centre` (default: the middle). */
+export function gaussian(size: number, sigma: number, centre = (size - 1) / 2): Float64Array {
+  const taps = new Float64Array(size);
+  for (let i = 0; i < size; i++) taps[i] = Math.exp(-((i - centre) ** 2) / (2 * sigma * sigma));
+  const sum = taps.reduce((total, tap) => total + tap, 0);
+  return taps.map((tap) => tap / sum);
+}
+
+/**
+ * Correlation with `taps` along the rows and `downTaps` along the columns, where the window lies inside.
+ * Result: (width − n + 1) × (height − n + 1) for n taps, empty where the window does not fit.
+ */
+export function filterValid(plane: Plane, taps: Float64Array, downTaps = taps): Plane {
+  const n = taps.length;
+  const rows = createPlane(plane.width - n + 1, plane.height);
+  const result = createPlane(rows.width, plane.height - downTaps.length + 1);
+  if (result.data.length === 0) return createPlane(0, 0);
+  for (let y = 0; y < rows.height; y++) {
+    for (let x = 0; x < rows.width; x++) {
+      let sum = 0;
+      const start = y * plane.width + x;
+      for (let k = 0; k < n; k++) sum += at(taps, k) * at(plane.data, start + k);
+      rows.data[y * rows.width + x] = sum;
+    }
+  }
+  for (let k = 0; k < downTaps.length; k++) {
+    const tap = at(downTaps, k);
+    const shift = k * rows.width;
+    for (let i = 0; i < result.data.length; i++) {
+      result.data[i] = at(result.data, i) + tap * at(rows.data, i + shift);
+    }
+  }
+  return result;
+}
+
+/** As `filterValid`, over the plane continued by `border`, so that the size stays (equal, odd numbers of taps). */
+export function filterSame(plane: Plane, taps: Float64Array, border: Border, downTaps = taps): Plane {
+  return filterValid(pad(plane, (taps.length - 1) / 2, border), taps, downTaps);
+}
+
+/**
+ * Sums over all windows of `size` × `size` that lie inside. Exact for values that are small multiples of a power
+ * of two (grey levels and their squares), because every partial sum is then representable.
+ */
+export function boxSums(plane: Plane, size: number): Plane {
+  const { width, height, data } = plane;
+  const result = createPlane(width - size + 1, height - size + 1);
+  if (result.data.length === 0) return createPlane(0, 0);
+  const columns = new Float64Array(width);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const leaving = y >= size ? at(data, (y - size) * width + x) : 0;
+      columns[x] = at(columns, x) + at(data, y * width + x) - leaving;
+    }
+    if (y < size - 1) continue;
+    let sum = 0;
+    for (let x = 0; x < width; x++) {
+      sum += at(columns, x) - (x >= size ? at(columns, x - size) : 0);
+      if (x >= size - 1) result.data[(y - size + 1) * result.width + x - size + 1] = sum;
+    }
+  }
+  return result;
+}
+
+/** Every second pixel of every second row, starting with the first. */
+export function decimate(plane: Plane): Plane {
+  const result = createPlane(Math.ceil(plane.width / 2), Math.ceil(plane.height / 2));
+  for (let y = 0; y < result.height; y++) {
+    for (let x = 0; x < result.width; x++) {
+      result.data[y * result.width + x] = at(plane.data, 2 * y * plane.width + 2 * x);
+    }
+  }
+  return result;
+}
+
+/** Means of 2 × 2 pixels; a last odd row or column counts twice. Result: half the size, rounded up. */
+export function halve(plane: Plane): Plane {
+  const { width, height, data } = plane;
+  const result = createPlane(Math.ceil(width / 2), Math.ceil(height / 2));
+  for (let y = 0; y < result.height; y++) {
+    const top = 2 * y * width;
+    const bottom = Math.min(2 * y + 1, height - 1) * width;
+    for (let x = 0; x < result.width; x++) {
+      const left = 2 * x;
+      const right = Math.min(left + 1, width - 1);
+      const sum = at(data, top + left) + at(data, top + right) + at(data, bottom + left) + at(data, bottom + right);
+      result.data[y * result.width + x] = sum / 4;
+    }
+  }
+  return result;
+}
+
+/**
+ * Sobel gradients (weights 1 2 1, not divided): `x` grows to the right, `y` grows downwards. Same size.
+ */
+export function sobel(plane: Plane, border: Border): { x: Plane; y: Plane } {
+  const { width, height } = plane;
+  const { data, width: stride } = pad(plane, 1, border);
+  const x = createPlane(width, height);
+  const y = createPlane(width, height);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const above = row * stride + column;
+      const beside = above + stride;
+      const below = beside + stride;
+      const i = row * width + column;
+      const corners = at(data, below + 2) - at(data, above);
+      const others = at(data, above + 2) - at(data, below);
+      x.data[i] = corners + others + 2 * (at(data, beside + 2) - at(data, beside));
+      y.data[i] = corners - others + 2 * (at(data, below + 1) - at(data, above + 1));
+    }
+  }
+  return { x, y };
+}
+
+/** Stretched so that the smallest value becomes 0 and the largest 255, rounded; NaN where all are equal and not 0. */
+export function stretch(plane: Plane): Plane {
+  const { min, max } = extremes(plane.data);
+  if (min === 0 && max === 0) return plane;
+  return mapPlane(plane, (value) => Math.round(((value - min) / (max - min)) * 255));
+}
