@@ -170,7 +170,7 @@ function describe(report: Report): string {
       ["buffer", `up to ${formatBytes(limits.maxBufferSize)}, bound up to ${formatBytes(limits.maxStorageBufferBindingSize)}`],
       [
         "workgroup",
-        `up to ${limits.maxComputeInvocationsPerWorkgroup} invocations, ${formatBytes(limits.maxComputeWorkgroupStorageSize)} of memory`,
+        `up to ${limits.maxComputeInvocationsPerWorkgroup} invocations, ${limits.maxComputeWorkgroupStorageSize} bytes of memory`,
       ],
       ["storage buffers", `${limits.maxStorageBuffersPerShaderStage} a kernel`],
     );

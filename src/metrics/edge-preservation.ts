@@ -1,4 +1,4 @@
-import { at, mapPlane, pad, sobel, type Plane } from "./plane.ts";
+import { mapPlane, pad, sobel, type Plane } from "./plane.ts";
 
 export interface EdgePreservationOptions {
   /** The constants of the two sigmoids (height, slope, centre), for strength and for orientation. */
@@ -28,10 +28,11 @@ function edges(plane: Plane, range: number): Edges {
       const above = y * stride + x;
       const beside = above + stride;
       const below = beside + stride;
-      const right = -at(data, below + 2) - 2 * at(data, beside + 2) - at(data, above + 2);
-      const gx = right + at(data, below) + 2 * at(data, beside) + at(data, above);
-      const middle = at(data, below + 2) - at(data, above + 2) + 2 * at(data, below + 1) - 2 * at(data, above + 1);
-      const gy = middle + at(data, below) - at(data, above);
+      const right = -(data[below + 2] as number) - 2 * (data[beside + 2] as number) - (data[above + 2] as number);
+      const gx = right + (data[below] as number) + 2 * (data[beside] as number) + (data[above] as number);
+      const corner = (data[below + 2] as number) - (data[above + 2] as number);
+      const middle = corner + 2 * (data[below + 1] as number) - 2 * (data[above + 1] as number);
+      const gy = middle + (data[below] as number) - (data[above] as number);
       const i = y * width + x;
       strength[i] = Math.sqrt(gx * gx + gy * gy);
       angle[i] = gx === 0 ? Math.PI / 2 : Math.atan(gy / gx);
@@ -46,8 +47,8 @@ function liuEdges(plane: Plane): Edges {
   const strength = new Float64Array(x.data.length);
   const angle = new Float64Array(x.data.length);
   for (let i = 0; i < strength.length; i++) {
-    const gx = at(x.data, i);
-    const gy = at(y.data, i);
+    const gx = x.data[i] as number;
+    const gy = y.data[i] as number;
     strength[i] = Math.sqrt(gx * gx + gy * gy);
     angle[i] = Math.atan(gy / (gx === 0 ? 1e-5 : gx));
   }
@@ -67,13 +68,13 @@ export function edgePreservation(a: Plane, b: Plane, fused: Plane, options: Edge
   for (const source of [a, b]) {
     const s = edges(source, range);
     for (let i = 0; i < f.strength.length; i++) {
-      const gs = at(s.strength, i);
-      const gf = at(f.strength, i);
+      const gs = s.strength[i] as number;
+      const gf = f.strength[i] as number;
       weight += gs;
       if (gs === 0) continue;
       let ratio = gs > gf ? gf / gs : gs / gf;
       if (gs === gf && options.equalStrength === "G = gradient of F") ratio = gf;
-      const alignment = 1 - Math.abs(at(s.angle, i) - at(f.angle, i)) / (Math.PI / 2);
+      const alignment = 1 - Math.abs((s.angle[i] as number) - (f.angle[i] as number)) / (Math.PI / 2);
       const strength = 0.9994 / (1 + Math.exp(-15 * (ratio - 0.5)));
       const orientation = 0.9879 / (1 + Math.exp(-22 * (alignment - 0.8)));
       kept += strength * orientation * gs;
@@ -89,14 +90,15 @@ function liuEdgePreservation(a: Plane, b: Plane, fused: Plane): number {
   for (let i = 0; i < f.strength.length; i++) {
     let [kept, weight] = [0, 0];
     // Strengths of 0 become 1e-5, F's only after it was compared with A's.
-    let gf = at(f.strength, i);
+    let gf = f.strength[i] as number;
     for (const s of sources) {
-      const strongerSource = at(s.strength, i) > gf;
-      const gs = at(s.strength, i) || 1e-5;
+      const strongerSource = (s.strength[i] as number) > gf;
+      const gs = (s.strength[i] as number) || 1e-5;
       const lossRatio = gf / gs;
       gf = gf || 1e-5;
       const ratio = strongerSource ? lossRatio : gs / gf;
-      const alignment = Math.abs(Math.abs(at(s.angle, i) - at(f.angle, i)) - Math.PI / 2) * (2 / Math.PI);
+      const turn = Math.abs((s.angle[i] as number) - (f.angle[i] as number));
+      const alignment = Math.abs(turn - Math.PI / 2) * (2 / Math.PI);
       const strength = 1 / (1 + Math.exp(-10 * (ratio - 0.5)));
       const orientation = 1 / (1 + Math.exp(-20 * (alignment - 0.75)));
       kept += strength * orientation * gs;
@@ -125,8 +127,8 @@ function artifactEdges(plane: Plane, scale: number): ArtifactEdges {
   const strength = new Float64Array(x.data.length);
   const angle = new Float64Array(x.data.length);
   for (let i = 0; i < strength.length; i++) {
-    const gx = (at(x.data, i) / 8) * scale;
-    const gy = (at(y.data, i) / 8) * scale;
+    const gx = ((x.data[i] as number) / 8) * scale;
+    const gy = ((y.data[i] as number) / 8) * scale;
     strength[i] = Math.sqrt(gx * gx + gy * gy);
     angle[i] = gx === 0 && gy === 0 ? 0 : Math.atan(gx / gy);
   }
@@ -134,10 +136,10 @@ function artifactEdges(plane: Plane, scale: number): ArtifactEdges {
 }
 
 function preservation(s: ArtifactEdges, f: ArtifactEdges, i: number): number {
-  const gs = at(s.strength, i);
-  const gf = at(f.strength, i);
+  const gs = s.strength[i] as number;
+  const gf = f.strength[i] as number;
   const ratio = gs === 0 || gf === 0 ? 0 : Math.min(gs, gf) / Math.max(gs, gf);
-  const alignment = (Math.abs(Math.abs(at(s.angle, i) - at(f.angle, i)) - Math.PI / 2) * 2) / Math.PI;
+  const alignment = (Math.abs(Math.abs((s.angle[i] as number) - (f.angle[i] as number)) - Math.PI / 2) * 2) / Math.PI;
   const strength = 0.9999 / (1 + Math.exp(-19 * (ratio - 0.5)));
   const orientation = 0.9995 / (1 + Math.exp(-22 * (alignment - 0.5)));
   return Math.sqrt(strength * orientation);
@@ -156,11 +158,11 @@ export function fusionArtifacts(a: Plane, b: Plane, fused: Plane, options: Fusio
   const weigh = (strength: number): number => (strength >= 2 ? strength ** 1.5 : options.weakWeight);
   let [added, weight] = [0, 0];
   for (let i = 0; i < f.strength.length; i++) {
-    const gf = at(f.strength, i);
-    const weightS = weigh(at(s.strength, i));
-    const weightT = weigh(at(t.strength, i));
+    const gf = f.strength[i] as number;
+    const weightS = weigh(s.strength[i] as number);
+    const weightT = weigh(t.strength[i] as number);
     weight += weightS + weightT;
-    if (gf > at(s.strength, i) && gf > at(t.strength, i)) {
+    if (gf > (s.strength[i] as number) && gf > (t.strength[i] as number)) {
       added += (1 - preservation(s, f, i)) * weightS + (1 - preservation(t, f, i)) * weightT;
     }
   }

@@ -1,4 +1,4 @@
-import { at, boxSums, filterValid, gaussian, halve, multiply, type Plane } from "./plane.ts";
+import { boxSums, filterValid, gaussian, halve, multiply, type Plane } from "./plane.ts";
 
 export interface ExposureSimilarityOptions {
   /** Weights of the scales, finest first; divided by their sum. */
@@ -19,11 +19,11 @@ const STABILITY = (0.03 * 255) ** 2;
 export function exposureSimilarity(a: Plane, b: Plane, fused: Plane, options: ExposureSimilarityOptions): number {
   const weights = options.scaleWeights;
   if (Math.min(fused.width, fused.height) / 2 ** (weights.length - 1) < SIZE) return Number.NaN;
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const weightSum = weights.reduce((sum, weight) => sum + weight, 0);
   let planes: [Plane, Plane, Plane] = [a, b, fused];
   let product = 1;
   for (const weight of weights) {
-    product *= scaleQuality(...planes) ** (weight / total);
+    product *= scaleQuality(...planes) ** (weight / weightSum);
     planes = [halve(planes[0]), halve(planes[1]), halve(planes[2])];
   }
   return product;
@@ -38,13 +38,15 @@ function scaleQuality(a: Plane, b: Plane, fused: Plane): number {
   const filter = (plane: Plane): Float64Array => filterValid(plane, taps).data;
   const [meanA, meanB, meanAA, meanBB, meanAB] = [a, b, aa, bb, ab].map(filter) as FiveArrays;
   const meanF = filter(fused);
-  const [meanFF, meanAF, meanBF] = [filter(multiply(fused, fused)), filter(multiply(a, fused)), filter(multiply(b, fused))];
+  const meanFF = filter(multiply(fused, fused));
+  const meanAF = filter(multiply(a, fused));
+  const meanBF = filter(multiply(b, fused));
   let quality = 0;
   for (let i = 0; i < meanF.length; i++) {
     // Squared lengths of the windows without their means, and their inner product.
-    const lengthA = Math.max(at(sumAA, i) - at(sumA, i) ** 2 / PIXELS, 0);
-    const lengthB = Math.max(at(sumBB, i) - at(sumB, i) ** 2 / PIXELS, 0);
-    const inner = at(sumAB, i) - (at(sumA, i) * at(sumB, i)) / PIXELS;
+    const lengthA = Math.max((sumAA[i] as number) - (sumA[i] as number) ** 2 / PIXELS, 0);
+    const lengthB = Math.max((sumBB[i] as number) - (sumB[i] as number) ** 2 / PIXELS, 0);
+    const inner = (sumAB[i] as number) - ((sumA[i] as number) * (sumB[i] as number)) / PIXELS;
     const contrastA = Math.sqrt(lengthA) + 0.001;
     const contrastB = Math.sqrt(lengthB) + 0.001;
     const power = consistencyPower(lengthA, lengthB, inner);
@@ -58,15 +60,15 @@ function scaleQuality(a: Plane, b: Plane, fused: Plane): number {
     const scale = length > 0 ? Math.max(contrastA, contrastB) / length : 0;
     const toA = scale * shareA;
     const toB = scale * shareB;
-    const mA = at(meanA, i);
-    const mB = at(meanB, i);
-    const mF = at(meanF, i);
+    const mA = meanA[i] as number;
+    const mB = meanB[i] as number;
+    const mF = meanF[i] as number;
     const varianceR =
-      toA * toA * (at(meanAA, i) - mA * mA) +
-      toB * toB * (at(meanBB, i) - mB * mB) +
-      2 * toA * toB * (at(meanAB, i) - mA * mB);
-    const varianceF = at(meanFF, i) - mF * mF;
-    const shared = toA * (at(meanAF, i) - mA * mF) + toB * (at(meanBF, i) - mB * mF);
+      toA * toA * ((meanAA[i] as number) - mA * mA) +
+      toB * toB * ((meanBB[i] as number) - mB * mB) +
+      2 * toA * toB * ((meanAB[i] as number) - mA * mB);
+    const varianceF = (meanFF[i] as number) - mF * mF;
+    const shared = toA * ((meanAF[i] as number) - mA * mF) + toB * ((meanBF[i] as number) - mB * mF);
     quality += (2 * shared + STABILITY) / (varianceR + varianceF + STABILITY);
   }
   return quality / meanF.length;

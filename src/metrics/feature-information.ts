@@ -1,5 +1,5 @@
 import { cosineTransform, transpose } from "./fourier.ts";
-import { at, createPlane, extremes, mapPlane, mean, sobel, type Plane } from "./plane.ts";
+import { createPlane, extremes, mapPlane, mean, sobel, total, type Plane } from "./plane.ts";
 
 export interface FeatureInformationOptions {
   feature: "Sobel edges, threshold 2 × root mean square" | "cosine transform" | "discrete Meyer wavelet";
@@ -29,21 +29,24 @@ function edgeMap(plane: Plane): Plane {
   const { x, y } = sobel(plane, "replicate");
   const gx = x.data.map((value) => Math.abs(value) / 8);
   const gy = y.data.map((value) => Math.abs(value) / 8);
-  const squared = gx.map((value, i) => value * value + at(gy, i) ** 2);
+  const squared = gx.map((value, i) => value * value + (gy[i] as number) ** 2);
   const threshold = 4 * mean(squared);
   const tolerance = 100 * Number.EPSILON;
   const result = createPlane(width, height);
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
       const i = row * width + column;
-      const value = at(squared, i);
+      const value = squared[i] as number;
       if (value <= threshold) continue;
-      const peakAcross =
-        (column === 0 || at(squared, i - 1) <= value) && (column === width - 1 || value > at(squared, i + 1));
-      const peakDown =
-        (row === 0 || at(squared, i - width) <= value) && (row === height - 1 || value > at(squared, i + width));
-      const across = at(gx, i) >= at(gy, i) - tolerance && peakAcross;
-      const down = at(gy, i) >= at(gx, i) - tolerance && peakDown;
+      // Beyond the border nothing is larger.
+      const left = column === 0 ? 0 : (squared[i - 1] as number);
+      const right = column === width - 1 ? 0 : (squared[i + 1] as number);
+      const above = row === 0 ? 0 : (squared[i - width] as number);
+      const below = row === height - 1 ? 0 : (squared[i + width] as number);
+      const peakAcross = left <= value && value > right;
+      const peakDown = above <= value && value > below;
+      const across = (gx[i] as number) >= (gy[i] as number) - tolerance && peakAcross;
+      const down = (gy[i] as number) >= (gx[i] as number) - tolerance && peakDown;
       if (across || down) result.data[i] = 1;
     }
   }
@@ -69,17 +72,17 @@ function lowPass(): Float64Array {
     const smooth = t <= 0 ? 0 : t ** 4 * (35 - 84 * t + 70 * t ** 2 - 20 * t ** 3);
     const gain = Math.cos((Math.PI / 2) * smooth);
     for (let n = 1; n < TAPS; n++) {
-      taps[n] = at(taps, n) + (gain * Math.cos(omega * (n - TAP_CENTRE))) / samples;
+      taps[n] = (taps[n] as number) + (gain * Math.cos(omega * (n - TAP_CENTRE))) / samples;
     }
   }
-  const sum = taps.reduce((total, tap) => total + tap, 0);
+  const sum = total(taps);
   meyerLowPass = taps.map((tap) => (tap * Math.SQRT2) / sum);
   return meyerLowPass;
 }
 
 /** Quadrature mirror of the low-pass filter. */
 function highPass(low: Float64Array): Float64Array {
-  return low.map((_, n) => (n % 2 === 0 ? -1 : 1) * at(low, TAPS - 1 - n));
+  return low.map((_, n) => (n % 2 === 0 ? -1 : 1) * (low[TAPS - 1 - n] as number));
 }
 
 /** Rows filtered and every second sample kept; the border pixel repeats (half-point symmetry). */
@@ -93,10 +96,10 @@ function splitRows(plane: Plane, taps: Float64Array): Plane {
   });
   const line = new Float64Array(source.length);
   for (let y = 0; y < height; y++) {
-    for (let i = 0; i < line.length; i++) line[i] = at(plane.data, y * width + (source[i] as number));
+    for (let i = 0; i < line.length; i++) line[i] = (plane.data[y * width + (source[i] as number)] as number);
     for (let k = 0; k < result.width; k++) {
       let sum = 0;
-      for (let j = 0; j < TAPS; j++) sum += at(taps, j) * at(line, 2 * k + 1 - j + TAPS);
+      for (let j = 0; j < TAPS; j++) sum += (taps[j] as number) * (line[2 * k + 1 - j + TAPS] as number);
       result.data[y * result.width + k] = sum;
     }
   }
@@ -138,39 +141,40 @@ interface Window {
   entropy: number;
 }
 
+type FiveArrays = [Float64Array, Float64Array, Float64Array, Float64Array, Float64Array];
+
 function createWindow(): Window {
-  const nine = (): Float64Array => new Float64Array(9);
-  const arrays = { values: nine(), shares: nine(), cumulated: nine(), centred: nine(), logarithms: nine() };
-  return { ...arrays, power: 0, deviation: 0, entropy: 0 };
+  const [values, shares, cumulated, centred, logarithms] = [0, 0, 0, 0, 0].map(() => new Float64Array(9)) as FiveArrays;
+  return { values, shares, cumulated, centred, logarithms, power: 0, deviation: 0, entropy: 0 };
 }
 
 /** Fills everything else from `values`. */
 function describe(window: Window): void {
   const { values, shares, cumulated, centred, logarithms } = window;
-  let min = at(values, 0);
+  let min = values[0] as number;
   let max = min;
   for (let i = 1; i < 9; i++) {
-    min = Math.min(min, at(values, i));
-    max = Math.max(max, at(values, i));
+    min = Math.min(min, values[i] as number);
+    max = Math.max(max, values[i] as number);
   }
-  for (let i = 0; i < 9; i++) shares[i] = max === min ? 1 : (at(values, i) - min) / (max - min);
-  const total = sum(shares);
+  for (let i = 0; i < 9; i++) shares[i] = max === min ? 1 : ((values[i] as number) - min) / (max - min);
+  const whole = total(shares);
   let running = 0;
   let first = 0;
   let second = 0;
   window.power = 0;
   window.entropy = 0;
   for (let i = 0; i < 9; i++) {
-    const share = at(shares, i) / total;
+    const share = (shares[i] as number) / whole;
     shares[i] = share;
     running += share;
     cumulated[i] = running;
     centred[i] = share - 1 / 9;
-    window.power += at(centred, i) ** 2;
+    window.power += (centred[i] as number) ** 2;
     first += (i + 1) * share;
     second += (i + 1) ** 2 * share;
     logarithms[i] = share > 0 ? Math.log2(share) : 0;
-    window.entropy -= share * at(logarithms, i);
+    window.entropy -= share * (logarithms[i] as number);
   }
   window.deviation = Math.sqrt(Math.max(second - first * first, 0));
 }
@@ -183,8 +187,8 @@ function normalizedInformation(source: Window, f: Window): number {
   let equal = true;
   let product = 0;
   for (let i = 0; i < 9; i++) {
-    if (at(source.values, i) !== at(f.values, i)) equal = false;
-    product += at(source.centred, i) * at(f.centred, i);
+    if ((source.values[i] as number) !== (f.values[i] as number)) equal = false;
+    product += (source.centred[i] as number) * (f.centred[i] as number);
   }
   if (equal) return 1;
   const correlation = product === 0 ? 0 : product / Math.sqrt(source.power * f.power);
@@ -192,7 +196,7 @@ function normalizedInformation(source: Window, f: Window): number {
   let mixture = 0;
   if (correlation !== 0 && source.deviation > 0 && f.deviation > 0) {
     const bound = positive ? sumOfMinima(source.cumulated, f.cumulated) : sumOfExcess(source.cumulated, f.cumulated);
-    const covariance = bound - sum(source.cumulated) * sum(f.cumulated);
+    const covariance = bound - total(source.cumulated) * total(f.cumulated);
     mixture = correlation / (covariance / (f.deviation * source.deviation));
   }
   const jointEntropy = mixedEntropy(source, f, mixture, positive);
@@ -200,32 +204,26 @@ function normalizedInformation(source: Window, f: Window): number {
   return information === 0 ? 0 : (2 * information) / (source.entropy + f.entropy);
 }
 
-function sum(values: Float64Array): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += at(values, i);
-  return total;
-}
-
 /** Σ min(x, y) over all pairs of two ascending lists: the covariance of the upper Fréchet bound, not centred. */
 function sumOfMinima(xs: Float64Array, ys: Float64Array): number {
-  let [total, smaller, count] = [0, 0, 0];
+  let [sum, smaller, count] = [0, 0, 0];
   for (let i = 0; i < xs.length; i++) {
-    const x = at(xs, i);
-    while (count < ys.length && at(ys, count) <= x) smaller += at(ys, count++);
-    total += smaller + x * (ys.length - count);
+    const x = xs[i] as number;
+    while (count < ys.length && (ys[count] as number) <= x) smaller += ys[count++] as number;
+    sum += smaller + x * (ys.length - count);
   }
-  return total;
+  return sum;
 }
 
 /** Σ max(x + y − 1, 0) over all pairs of two ascending lists: the same for the lower bound. */
 function sumOfExcess(xs: Float64Array, ys: Float64Array): number {
-  let [total, larger, start] = [0, 0, ys.length];
+  let [sum, larger, start] = [0, 0, ys.length];
   for (let i = 0; i < xs.length; i++) {
-    const x = at(xs, i);
-    while (start > 0 && at(ys, start - 1) + x > 1) larger += at(ys, --start);
-    total += larger + (x - 1) * (ys.length - start);
+    const x = xs[i] as number;
+    while (start > 0 && (ys[start - 1] as number) + x > 1) larger += ys[--start] as number;
+    sum += larger + (x - 1) * (ys.length - start);
   }
-  return total;
+  return sum;
 }
 
 /**
@@ -241,24 +239,24 @@ function mixedEntropy(source: Window, f: Window, mixture: number, upper: boolean
   const step = upper ? 1 : -1;
   let i = 0;
   let j = upper ? 0 : 8;
-  let restF = at(f.shares, i);
-  let restSource = at(source.shares, j);
+  let restF = f.shares[i] as number;
+  let restSource = source.shares[j] as number;
   while (i < 9 && j >= 0 && j < 9) {
     const mass = Math.min(restF, restSource);
     if (mass > 0) {
-      const product = independent * at(f.shares, i) * at(source.shares, j);
+      const product = independent * (f.shares[i] as number) * (source.shares[j] as number);
       const share = mixture * mass + product;
-      entropy += product * (logarithm + at(f.logarithms, i) + at(source.logarithms, j));
+      entropy += product * (logarithm + (f.logarithms[i] as number) + (source.logarithms[j] as number));
       if (share !== 0) entropy -= share * Math.log2(Math.abs(share));
     }
     if (restF <= restSource) {
       restSource -= mass;
       i += 1;
-      restF = at(f.shares, i);
+      restF = f.shares[i] as number;
     } else {
       restF -= mass;
       j += step;
-      restSource = at(source.shares, j);
+      restSource = source.shares[j] as number;
     }
   }
   return entropy;
@@ -267,7 +265,7 @@ function mixedEntropy(source: Window, f: Window, mixture: number, upper: boolean
 function load(window: Window, plane: Plane, x: number, y: number): void {
   for (let column = 0; column < 3; column++) {
     for (let row = 0; row < 3; row++) {
-      window.values[column * 3 + row] = at(plane.data, (y + row) * plane.width + x + column);
+      window.values[column * 3 + row] = (plane.data[(y + row) * plane.width + x + column] as number);
     }
   }
   describe(window);
@@ -275,45 +273,47 @@ function load(window: Window, plane: Plane, x: number, y: number): void {
 
 function windowInformation(a: Plane, b: Plane, fused: Plane): number {
   const [windowA, windowB, windowF] = [createWindow(), createWindow(), createWindow()];
-  let [total, count] = [0, 0];
+  let [sum, count] = [0, 0];
   for (let y = 0; y + 3 <= fused.height; y++) {
     for (let x = 0; x + 3 <= fused.width; x++) {
       load(windowA, a, x, y);
       load(windowB, b, x, y);
       load(windowF, fused, x, y);
-      total += (normalizedInformation(windowA, windowF) + normalizedInformation(windowB, windowF)) / 2;
+      sum += (normalizedInformation(windowA, windowF) + normalizedInformation(windowB, windowF)) / 2;
       count++;
     }
   }
-  return total / count;
+  return sum / count;
+}
+
+/** The window of zeros and ones at (x, y) as a number of nine bits. */
+function windowCode(plane: Plane, x: number, y: number): number {
+  let bits = 0;
+  for (let column = 0; column < 3; column++) {
+    for (let row = 0; row < 3; row++) bits = bits * 2 + (plane.data[(y + row) * plane.width + x + column] as number);
+  }
+  return bits;
 }
 
 /** As `windowInformation` for planes of zeros and ones, whose windows repeat: each pair is computed once. */
 function edgeInformation(a: Plane, b: Plane, fused: Plane): number {
   const known = new Float64Array(512 * 512).fill(Number.NaN);
   const [source, f] = [createWindow(), createWindow()];
-  const code = (plane: Plane, x: number, y: number): number => {
-    let bits = 0;
-    for (let column = 0; column < 3; column++) {
-      for (let row = 0; row < 3; row++) bits = bits * 2 + at(plane.data, (y + row) * plane.width + x + column);
-    }
-    return bits;
-  };
   const compare = (plane: Plane, x: number, y: number): number => {
-    const key = code(plane, x, y) * 512 + code(fused, x, y);
-    if (Number.isNaN(at(known, key))) {
+    const key = windowCode(plane, x, y) * 512 + windowCode(fused, x, y);
+    if (Number.isNaN(known[key] as number)) {
       load(source, plane, x, y);
       load(f, fused, x, y);
       known[key] = normalizedInformation(source, f);
     }
-    return at(known, key);
+    return (known[key] as number);
   };
-  let [total, count] = [0, 0];
+  let [sum, count] = [0, 0];
   for (let y = 0; y + 3 <= fused.height; y++) {
     for (let x = 0; x + 3 <= fused.width; x++) {
-      total += (compare(a, x, y) + compare(b, x, y)) / 2;
+      sum += (compare(a, x, y) + compare(b, x, y)) / 2;
       count++;
     }
   }
-  return total / count;
+  return sum / count;
 }

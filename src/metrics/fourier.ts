@@ -1,4 +1,4 @@
-import { at, createPlane, type Plane } from "./plane.ts";
+import { createPlane, type Plane } from "./plane.ts";
 
 /** A complex picture: real and imaginary parts, rows from the top. */
 interface Complex {
@@ -64,10 +64,10 @@ function addMultiple(
   s: number,
 ): void {
   for (let k = 0; k < count; k++) {
-    const re = at(source.re, from + k);
-    const im = at(source.im, from + k);
-    target.re[to + k] = at(target.re, to + k) + c * re - s * im;
-    target.im[to + k] = at(target.im, to + k) + c * im + s * re;
+    const re = source.re[from + k] as number;
+    const im = source.im[from + k] as number;
+    target.re[to + k] = (target.re[to + k] as number) + c * re - s * im;
+    target.im[to + k] = (target.im[to + k] as number) + c * im + s * re;
   }
 }
 
@@ -97,9 +97,9 @@ export function filterInFrequency(
     for (let y = 0; y < height; y++) {
       const gain = response(u, y < height / 2 ? y : y - height) * scale;
       const i = x * height + y;
-      spectrum.re[i] = at(spectrum.re, i) * gain;
+      spectrum.re[i] = (spectrum.re[i] as number) * gain;
       // Conjugated before and after, so that the forward transform inverts.
-      spectrum.im[i] = -at(spectrum.im, i) * gain;
+      spectrum.im[i] = -(spectrum.im[i] as number) * gain;
     }
   }
   const filtered = transformTransposed(spectrum, height, width);
@@ -130,7 +130,7 @@ function cosineColumns(plane: Plane): Plane {
     const c = scale * Math.cos(angle);
     const s = scale * Math.sin(angle);
     for (let i = k * width; i < (k + 1) * width; i++) {
-      result.data[i] = c * at(spectrum.re, i) + s * at(spectrum.im, i);
+      result.data[i] = c * (spectrum.re[i] as number) + s * (spectrum.im[i] as number);
     }
   }
   return result;
@@ -139,7 +139,7 @@ function cosineColumns(plane: Plane): Plane {
 export function transpose(plane: Plane): Plane {
   const result = createPlane(plane.height, plane.width);
   for (let y = 0; y < plane.height; y++) {
-    for (let x = 0; x < plane.width; x++) result.data[x * plane.height + y] = at(plane.data, y * plane.width + x);
+    for (let x = 0; x < plane.width; x++) result.data[x * plane.height + y] = plane.data[y * plane.width + x] as number;
   }
   return result;
 }

@@ -1,4 +1,4 @@
-import { at, sobel, type Plane } from "./plane.ts";
+import { sobel, type Plane } from "./plane.ts";
 
 export interface SpatialFrequencyOptions {
   range: "0–255" | "0–1";
@@ -25,9 +25,9 @@ export function spatialFrequency(channels: readonly Plane[], options: SpatialFre
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         const i = y * width + x;
-        if (x + 1 < width) along += (at(data, i + 1) - at(data, i)) ** 2;
-        else if (next !== undefined) along += (at(next.data, y * width) - at(data, i)) ** 2;
-        if (y + 1 < height) down += (at(data, i + width) - at(data, i)) ** 2;
+        if (x + 1 < width) along += ((data[i + 1] as number) - (data[i] as number)) ** 2;
+        else if (next !== undefined) along += ((next.data[y * width] as number) - (data[i] as number)) ** 2;
+        if (y + 1 < height) down += ((data[i + width] as number) - (data[i] as number)) ** 2;
       }
     }
   });
@@ -55,8 +55,8 @@ export function averageGradient(fused: Plane, options: AverageGradientOptions): 
     for (let x = 0; x < width; x++) {
       const left = Math.max(x - 1, 0);
       const right = Math.min(x + 1, width - 1);
-      const gx = (at(data, y * width + right) - at(data, y * width + left)) / (right - left);
-      const gy = (at(data, below * width + x) - at(data, above * width + x)) / (below - above);
+      const gx = ((data[y * width + right] as number) - (data[y * width + left] as number)) / (right - left);
+      const gy = ((data[below * width + x] as number) - (data[above * width + x] as number)) / (below - above);
       sum += Math.sqrt((gx * gx + gy * gy) / 2);
     }
   }
@@ -74,6 +74,6 @@ export interface EdgeIntensityOptions {
 export function edgeIntensity(fused: Plane, options: EdgeIntensityOptions): number {
   const { x, y } = sobel(fused, options.border);
   let sum = 0;
-  for (let i = 0; i < x.data.length; i++) sum += Math.hypot(at(x.data, i), at(y.data, i));
+  for (let i = 0; i < x.data.length; i++) sum += Math.hypot(x.data[i] as number, y.data[i] as number);
   return sum / x.data.length;
 }

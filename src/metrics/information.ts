@@ -1,4 +1,4 @@
-import { at, mean, stretch, type Plane } from "./plane.ts";
+import { mean, stretch, type Plane } from "./plane.ts";
 
 export type LogBase = "2 (bits)" | "e (nats)";
 
@@ -9,7 +9,7 @@ function perUnit(base: LogBase): number {
 /** Shares of the 256 grey levels (values are whole numbers 0–255). */
 function histogram(plane: Plane): Float64Array {
   const shares = new Float64Array(256);
-  for (const value of plane.data) shares[value] = at(shares, value) + 1;
+  for (const value of plane.data) shares[value] = (shares[value] as number) + 1;
   return shares.map((count) => count / plane.data.length);
 }
 
@@ -17,8 +17,8 @@ function histogram(plane: Plane): Float64Array {
 function jointHistogram(a: Plane, b: Plane): Float64Array {
   const shares = new Float64Array(65536);
   for (let i = 0; i < a.data.length; i++) {
-    const cell = at(a.data, i) * 256 + at(b.data, i);
-    shares[cell] = at(shares, cell) + 1;
+    const cell = (a.data[i] as number) * 256 + (b.data[i] as number);
+    shares[cell] = (shares[cell] as number) + 1;
   }
   return shares.map((count) => count / a.data.length);
 }
@@ -39,10 +39,9 @@ export interface EntropyOptions {
 /**
  * EN, the entropy of the fused picture's 256-level histogram, −Σ p log p.
  * Range 0–8 bits; higher is read as better (more grey levels in use; noise raises it too).
- * Source: Roberts, van Aardt, Ahmed 2008, J. Appl. Remote Sens. 2, eq. 1. NaN for an empty plane.
+ * Source: Roberts, van Aardt, Ahmed 2008, J. Appl. Remote Sens. 2, eq. 1.
  */
 export function entropy(fused: Plane, options: EntropyOptions): number {
-  if (fused.data.length === 0) return Number.NaN;
   let sum = 0;
   for (const share of histogram(fused)) if (share > 0) sum -= share * Math.log(share + options.floor);
   return sum / perUnit(options.base);
@@ -52,17 +51,16 @@ export interface MutualInformationOptions {
   base: LogBase;
   /** What happens to each picture's levels first. */
   levels: "as they are" | "stretched to 0–255";
-  /** The toolkit's uint8 index `level + 1` saturates: level 255 falls into the cell of 254, in the joint histogram only. */
+  /** Where an index `level + 1` in uint8 ends at 255, level 255 falls into the cell of 254: in the joint histogram only. */
   joint: "256 × 256" | "256 × 256, 255 counted as 254";
 }
 
 /**
  * MI, the mutual information of the fused picture with each source, I(A,F) + I(B,F).
  * Range 0–16 bits; higher is better (more of the sources' grey levels predict the fused ones).
- * Source: Qu, Zhang, Yan 2002, Electronics Letters 38(7). NaN for an empty plane.
+ * Source: Qu, Zhang, Yan 2002, Electronics Letters 38(7).
  */
 export function mutualInformation(a: Plane, b: Plane, fused: Plane, options: MutualInformationOptions): number {
-  if (fused.data.length === 0) return Number.NaN;
   const prepare = (plane: Plane): Plane => (options.levels === "as they are" ? plane : stretchOrBlack(plane));
   const merge = (plane: Plane): Plane =>
     options.joint === "256 × 256"
@@ -79,7 +77,8 @@ export function mutualInformation(a: Plane, b: Plane, fused: Plane, options: Mut
 
 function stretchOrBlack(plane: Plane): Plane {
   const stretched = stretch(plane);
-  return Number.isNaN(at(stretched.data, 0)) ? { ...plane, data: new Float64Array(plane.data.length) } : stretched;
+  if (!Number.isNaN(stretched.data[0])) return stretched;
+  return { ...plane, data: new Float64Array(plane.data.length) };
 }
 
 export interface NormalizedMutualInformationOptions {
@@ -100,10 +99,10 @@ export function normalizedMutualInformation(
 ): number {
   const prepare = (plane: Plane): Plane => (options.levels === "as they are" ? plane : stretch(plane));
   const f = prepare(fused);
-  if (f.data.length === 0 || Number.isNaN(at(f.data, 0))) return Number.NaN;
+  if (Number.isNaN(f.data[0] as number)) return Number.NaN;
   const entropyF = shannon(histogram(f));
   const parts = [prepare(a), prepare(b)].map((source) => {
-    const entropySource = Number.isNaN(at(source.data, 0)) ? Number.NaN : shannon(histogram(source));
+    const entropySource = Number.isNaN(source.data[0] as number) ? Number.NaN : shannon(histogram(source));
     return { entropySource, shared: entropySource + entropyF - shannon(jointHistogram(source, f)) };
   });
   if (options.form === "2 [I(A,F) + I(B,F)] / (H(A) + H(B))") {
@@ -118,12 +117,11 @@ export function normalizedMutualInformation(
  * Not bounded, near 0 for equal histograms; lower is better. Source: Kumar, Kumar, Mathew 2013; VIFB's Cross_entropy.
  */
 export function crossEntropy(a: Plane, b: Plane, fused: Plane): number {
-  if (fused.data.length === 0) return Number.NaN;
   const q = histogram(fused);
   let sum = 0;
   for (const source of [a, b]) {
     histogram(source).forEach((p, level) => {
-      if (p > 0 && at(q, level) > 0) sum += p * Math.log2(p / at(q, level));
+      if (p > 0 && (q[level] as number) > 0) sum += p * Math.log2(p / (q[level] as number));
     });
   }
   return sum / 2;
@@ -140,11 +138,10 @@ export interface NonlinearCorrelationOptions {
  * NaN where a picture is constant.
  */
 export function nonlinearCorrelation(a: Plane, b: Plane, fused: Plane, options: NonlinearCorrelationOptions): number {
-  const correlate = options.correlation === "Pearson" ? pearson : entropyCorrelation;
-  const [x, y, f] = [stretch(a), stretch(b), stretch(fused)];
   if (options.correlation === "Pearson") return informationEntropy(pearson(a, b), pearson(a, fused), pearson(b, fused));
-  if ([x, y, f].some((plane) => plane.data.length === 0 || Number.isNaN(at(plane.data, 0)))) return Number.NaN;
-  return informationEntropy(correlate(x, y), correlate(x, f), correlate(y, f));
+  const [x, y, f] = [stretch(a), stretch(b), stretch(fused)];
+  if ([x, y, f].some((plane) => Number.isNaN(plane.data[0] as number))) return Number.NaN;
+  return informationEntropy(entropyCorrelation(x, y), entropyCorrelation(x, f), entropyCorrelation(y, f));
 }
 
 function entropyCorrelation(a: Plane, b: Plane): number {
@@ -170,8 +167,8 @@ export function pearson(a: Plane, b: Plane): number {
   const meanB = mean(b.data);
   let [ab, aa, bb] = [0, 0, 0];
   for (let i = 0; i < a.data.length; i++) {
-    const da = at(a.data, i) - meanA;
-    const db = at(b.data, i) - meanB;
+    const da = (a.data[i] as number) - meanA;
+    const db = (b.data[i] as number) - meanB;
     ab += da * db;
     aa += da * da;
     bb += db * db;

@@ -1,5 +1,5 @@
 import { filterInFrequency } from "./fourier.ts";
-import { at, createPlane, extremes, filterSame, mapPlane, sobel, stretch, type Plane } from "./plane.ts";
+import { createPlane, extremes, filterSame, mapPlane, sobel, stretch, type Plane } from "./plane.ts";
 
 export interface ChenBlumOptions {
   levels: "stretched to 0–255, rounded" | "stretched to 0–1";
@@ -21,9 +21,14 @@ function maskedContrast(plane: Plane, floor: number): Float64Array {
   const narrow = filterSame(plane, contrastTaps(2), "zero");
   const wide = filterSame(plane, contrastTaps(4), "zero");
   return narrow.data.map((value, i) => {
-    const contrast = Math.abs(value / (at(wide.data, i) + floor) - 1);
+    const contrast = Math.abs(value / ((wide.data[i] as number) + floor) - 1);
     return contrast ** 3 / (contrast ** 2 + 0.0001);
   });
+}
+
+/** The smaller of two contrasts by the larger. */
+function kept(source: number, f: number): number {
+  return source < f ? source / f : f / source;
 }
 
 /**
@@ -38,7 +43,7 @@ export function chenBlumQuality(a: Plane, b: Plane, fused: Plane, options: ChenB
     const { min, max } = extremes(plane.data);
     return mapPlane(plane, (value) => (value - min) / (max - min));
   }) as [Plane, Plane, Plane];
-  if (planes.some((plane) => Number.isNaN(at(plane.data, 0)))) return Number.NaN;
+  if (planes.some((plane) => Number.isNaN(plane.data[0] as number))) return Number.NaN;
   const perCycle = options.frequency === "k / 15" ? 15 : 30;
   const response = (u: number, v: number): number => {
     const squared = (u * u + v * v) / perCycle ** 2;
@@ -49,14 +54,13 @@ export function chenBlumQuality(a: Plane, b: Plane, fused: Plane, options: ChenB
   const [contrastA, contrastB, contrastF] = [filteredA, filteredB, filteredF].map((plane) =>
     maskedContrast(plane, options.floor),
   ) as [Float64Array, Float64Array, Float64Array];
-  const kept = (source: number, f: number): number => (source < f ? source / f : f / source);
   let sum = 0;
   for (let i = 0; i < contrastF.length; i++) {
-    const ca = at(contrastA, i);
-    const cb = at(contrastB, i);
-    const cf = at(contrastF, i);
-    const total = ca * ca + cb * cb + options.floor;
-    sum += ((ca * ca) / total) * kept(ca, cf) + ((cb * cb) / total) * kept(cb, cf);
+    const ca = contrastA[i] as number;
+    const cb = contrastB[i] as number;
+    const cf = contrastF[i] as number;
+    const saliency = ca * ca + cb * cb + options.floor;
+    sum += ((ca * ca) / saliency) * kept(ca, cf) + ((cb * cb) / saliency) * kept(cb, cf);
   }
   return sum / contrastF.length;
 }
@@ -74,10 +78,10 @@ export function chenVarshneyQuality(a: Plane, b: Plane, fused: Plane): number {
   const [x, y, f] = [stretch(a), stretch(b), stretch(fused)];
   const differences = [x, y].map((source) => {
     const result = createPlane(f.width, f.height);
-    for (let i = 0; i < result.data.length; i++) result.data[i] = at(source.data, i) - at(f.data, i);
+    for (let i = 0; i < result.data.length; i++) result.data[i] = (source.data[i] as number) - (f.data[i] as number);
     return result;
   }) as [Plane, Plane];
-  if (differences.some((plane) => Number.isNaN(at(plane.data, 0)))) return Number.NaN;
+  if (differences.some((plane) => Number.isNaN(plane.data[0] as number))) return Number.NaN;
   const filtered = filterInFrequency(differences[0], differences[1], (u, v) => {
     const r = Math.sqrt(u * u + v * v) / 4;
     return 2.6 * (0.0192 + 0.144 * r) * Math.exp(-((0.144 * r) ** 1.1));
@@ -88,7 +92,7 @@ export function chenVarshneyQuality(a: Plane, b: Plane, fused: Plane): number {
     const squares = blockSums(filtered[index] as Plane, (value) => value * value);
     saliency.forEach((value, block) => {
       // Blocks at the right and lower border are filled with zeros, so the mean is always over 16 × 16.
-      error += (value * at(squares, block)) / BLOCK ** 2;
+      error += (value * (squares[block] as number)) / BLOCK ** 2;
       weight += value;
     });
   });
@@ -97,7 +101,7 @@ export function chenVarshneyQuality(a: Plane, b: Plane, fused: Plane): number {
 
 function edgeStrength(plane: Plane): Plane {
   const { x, y } = sobel(plane, "zero");
-  return { ...x, data: x.data.map((value, i) => Math.sqrt(value * value + at(y.data, i) ** 2)) };
+  return { ...x, data: x.data.map((value, i) => Math.sqrt(value * value + (y.data[i] as number) ** 2)) };
 }
 
 function blockSums(plane: Plane, change: (value: number) => number): Float64Array {
@@ -106,7 +110,7 @@ function blockSums(plane: Plane, change: (value: number) => number): Float64Arra
   for (let y = 0; y < plane.height; y++) {
     for (let x = 0; x < plane.width; x++) {
       const block = Math.floor(y / BLOCK) * columns + Math.floor(x / BLOCK);
-      sums[block] = at(sums, block) + change(at(plane.data, y * plane.width + x));
+      sums[block] = (sums[block] as number) + change(plane.data[y * plane.width + x] as number);
     }
   }
   return sums;

@@ -25,15 +25,20 @@ export function mapPlane(plane: Plane, change: (value: number) => number): Plane
 /** Element-wise product of two planes of the same size. */
 export function multiply(a: Plane, b: Plane): Plane {
   const result = createPlane(a.width, a.height);
-  for (let i = 0; i < result.data.length; i++) result.data[i] = at(a.data, i) * at(b.data, i);
+  for (let i = 0; i < result.data.length; i++) result.data[i] = (a.data[i] as number) * (b.data[i] as number);
   return result;
+}
+
+/** Sum of the values. */
+export function total(values: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] as number;
+  return sum;
 }
 
 /** Mean of the values; NaN where there are none. */
 export function mean(values: Float64Array): number {
-  let sum = 0;
-  for (const value of values) sum += value;
-  return sum / values.length;
+  return total(values) / values.length;
 }
 
 /** Smallest and largest value. */
@@ -45,11 +50,6 @@ export function extremes(values: Float64Array): { min: number; max: number } {
     if (value > max) max = value;
   }
   return { min, max };
-}
-
-/** Element `i`, which the caller knows to exist. */
-export function at(values: Float64Array, i: number): number {
-  return values[i] as number;
 }
 
 /** For each position of a line continued by `radius` on both sides, the pixel that stands there, or -1 for none. */
@@ -75,7 +75,7 @@ export function pad(plane: Plane, radius: number, border: Border): Plane {
     const row = y * result.width;
     for (let x = 0; x < columns.length; x++) {
       const sourceX = columns[x] as number;
-      if (sourceX >= 0) result.data[row + x] = at(data, sourceY * width + sourceX);
+      if (sourceX >= 0) result.data[row + x] = data[sourceY * width + sourceX] as number;
     }
   });
   return result;
@@ -85,7 +85,7 @@ export function pad(plane: Plane, radius: number, border: Border): Plane {
 export function gaussian(size: number, sigma: number, centre = (size - 1) / 2): Float64Array {
   const taps = new Float64Array(size);
   for (let i = 0; i < size; i++) taps[i] = Math.exp(-((i - centre) ** 2) / (2 * sigma * sigma));
-  const sum = taps.reduce((total, tap) => total + tap, 0);
+  const sum = total(taps);
   return taps.map((tap) => tap / sum);
 }
 
@@ -102,15 +102,15 @@ export function filterValid(plane: Plane, taps: Float64Array, downTaps = taps): 
     for (let x = 0; x < rows.width; x++) {
       let sum = 0;
       const start = y * plane.width + x;
-      for (let k = 0; k < n; k++) sum += at(taps, k) * at(plane.data, start + k);
+      for (let k = 0; k < n; k++) sum += (taps[k] as number) * (plane.data[start + k] as number);
       rows.data[y * rows.width + x] = sum;
     }
   }
   for (let k = 0; k < downTaps.length; k++) {
-    const tap = at(downTaps, k);
+    const tap = downTaps[k] as number;
     const shift = k * rows.width;
     for (let i = 0; i < result.data.length; i++) {
-      result.data[i] = at(result.data, i) + tap * at(rows.data, i + shift);
+      result.data[i] = (result.data[i] as number) + tap * (rows.data[i + shift] as number);
     }
   }
   return result;
@@ -132,13 +132,13 @@ export function boxSums(plane: Plane, size: number): Plane {
   const columns = new Float64Array(width);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const leaving = y >= size ? at(data, (y - size) * width + x) : 0;
-      columns[x] = at(columns, x) + at(data, y * width + x) - leaving;
+      const leaving = y >= size ? (data[(y - size) * width + x] as number) : 0;
+      columns[x] = (columns[x] as number) + (data[y * width + x] as number) - leaving;
     }
     if (y < size - 1) continue;
     let sum = 0;
     for (let x = 0; x < width; x++) {
-      sum += at(columns, x) - (x >= size ? at(columns, x - size) : 0);
+      sum += (columns[x] as number) - (x >= size ? (columns[x - size] as number) : 0);
       if (x >= size - 1) result.data[(y - size + 1) * result.width + x - size + 1] = sum;
     }
   }
@@ -150,7 +150,7 @@ export function decimate(plane: Plane): Plane {
   const result = createPlane(Math.ceil(plane.width / 2), Math.ceil(plane.height / 2));
   for (let y = 0; y < result.height; y++) {
     for (let x = 0; x < result.width; x++) {
-      result.data[y * result.width + x] = at(plane.data, 2 * y * plane.width + 2 * x);
+      result.data[y * result.width + x] = plane.data[2 * y * plane.width + 2 * x] as number;
     }
   }
   return result;
@@ -166,8 +166,9 @@ export function halve(plane: Plane): Plane {
     for (let x = 0; x < result.width; x++) {
       const left = 2 * x;
       const right = Math.min(left + 1, width - 1);
-      const sum = at(data, top + left) + at(data, top + right) + at(data, bottom + left) + at(data, bottom + right);
-      result.data[y * result.width + x] = sum / 4;
+      const upper = (data[top + left] as number) + (data[top + right] as number);
+      const lower = (data[bottom + left] as number) + (data[bottom + right] as number);
+      result.data[y * result.width + x] = (upper + lower) / 4;
     }
   }
   return result;
@@ -187,10 +188,10 @@ export function sobel(plane: Plane, border: Border): { x: Plane; y: Plane } {
       const beside = above + stride;
       const below = beside + stride;
       const i = row * width + column;
-      const corners = at(data, below + 2) - at(data, above);
-      const others = at(data, above + 2) - at(data, below);
-      x.data[i] = corners + others + 2 * (at(data, beside + 2) - at(data, beside));
-      y.data[i] = corners - others + 2 * (at(data, below + 1) - at(data, above + 1));
+      const corners = (data[below + 2] as number) - (data[above] as number);
+      const others = (data[above + 2] as number) - (data[below] as number);
+      x.data[i] = corners + others + 2 * ((data[beside + 2] as number) - (data[beside] as number));
+      y.data[i] = corners - others + 2 * ((data[below + 1] as number) - (data[above + 1] as number));
     }
   }
   return { x, y };

@@ -1,24 +1,24 @@
 import { pearson } from "./information.ts";
-import { at, createPlane, extremes, mean, type Plane } from "./plane.ts";
+import { createPlane, extremes, mean, type Plane } from "./plane.ts";
 
 export interface StandardDeviationOptions {
   arithmetic: "real" | "uint8: differences below 0 become 0, squares above 255 become 255";
-  divisor: "h·w" | "h·w − 1";
 }
 
 /**
- * SD, the standard deviation of the fused picture's grey levels. Range 0–127.5; higher is read as better (contrast).
- * Source: Rao 1997, Meas. Sci. Technol. 8. NaN for an empty plane.
+ * SD, the standard deviation (divisor h·w) of the fused picture's grey levels.
+ * Range 0–127.5; higher is read as better (contrast).
+ * Source: Rao 1997, Meas. Sci. Technol. 8.
  */
 export function standardDeviation(fused: Plane, options: StandardDeviationOptions): number {
   const average = mean(fused.data);
   const real = options.arithmetic === "real";
   let sum = 0;
   for (const value of fused.data) {
-    const difference = value - average;
-    sum += real ? difference ** 2 : Math.min(Math.round(Math.max(difference, 0)) ** 2, 255);
+    const deviation = value - average;
+    sum += real ? deviation ** 2 : Math.min(Math.round(Math.max(deviation, 0)) ** 2, 255);
   }
-  return Math.sqrt(sum / (fused.data.length - (options.divisor === "h·w" ? 0 : 1)));
+  return Math.sqrt(sum / fused.data.length);
 }
 
 /**
@@ -31,7 +31,7 @@ export function correlation(a: Plane, b: Plane, fused: Plane): number {
 
 function difference(a: Plane, b: Plane): Plane {
   const result = createPlane(a.width, a.height);
-  for (let i = 0; i < result.data.length; i++) result.data[i] = at(a.data, i) - at(b.data, i);
+  for (let i = 0; i < result.data.length; i++) result.data[i] = (a.data[i] as number) - (b.data[i] as number);
   return result;
 }
 
@@ -46,7 +46,7 @@ export function correlationOfDifferences(a: Plane, b: Plane, fused: Plane): numb
 
 function squaredError(a: Plane, b: Plane): number {
   let sum = 0;
-  for (let i = 0; i < a.data.length; i++) sum += (at(a.data, i) - at(b.data, i)) ** 2;
+  for (let i = 0; i < a.data.length; i++) sum += ((a.data[i] as number) - (b.data[i] as number)) ** 2;
   return sum;
 }
 

@@ -1,4 +1,4 @@
-import { at, createPlane, filterSame, filterValid, gaussian, mean, multiply, type Plane } from "./plane.ts";
+import { createPlane, filterSame, filterValid, gaussian, mean, multiply, type Plane } from "./plane.ts";
 
 export interface StructuralSimilarityOptions {
   /** L, from which C1 = (.01 L)² and C2 = (.03 L)²; the levels are 0–255 in all of them. */
@@ -19,7 +19,7 @@ type Filter = (plane: Plane) => Plane;
 function covariance(a: Plane, b: Plane, meanA: Plane, meanB: Plane, filter: Filter, factor = 1): Plane {
   const result = filter(multiply(a, b));
   for (let i = 0; i < result.data.length; i++) {
-    result.data[i] = factor * (at(result.data, i) - at(meanA.data, i) * at(meanB.data, i));
+    result.data[i] = factor * ((result.data[i] as number) - (meanA.data[i] as number) * (meanB.data[i] as number));
   }
   return result;
 }
@@ -39,9 +39,10 @@ function similarityMaps(a: Moments, b: Moments, shared: Plane, c1: number, c2: n
   const similarity = createPlane(shared.width, shared.height);
   const contrast = createPlane(shared.width, shared.height);
   for (let i = 0; i < shared.data.length; i++) {
-    const meanA = at(a.mean.data, i);
-    const meanB = at(b.mean.data, i);
-    const structure = (2 * at(shared.data, i) + c2) / (at(a.variance.data, i) + at(b.variance.data, i) + c2);
+    const meanA = a.mean.data[i] as number;
+    const meanB = b.mean.data[i] as number;
+    const variances = (a.variance.data[i] as number) + (b.variance.data[i] as number);
+    const structure = (2 * (shared.data[i] as number) + c2) / (variances + c2);
     contrast.data[i] = structure;
     similarity.data[i] = ((2 * meanA * meanB + c1) / (meanA * meanA + meanB * meanB + c1)) * structure;
   }
@@ -108,7 +109,7 @@ function pool(plane: Plane): Plane {
   const [left, top] = [plane.width % 2, plane.height % 2];
   const result = createPlane(Math.floor(plane.width / 2) + left, Math.floor(plane.height / 2) + top);
   const pixel = (x: number, y: number): number =>
-    x < 0 || y < 0 || x >= plane.width || y >= plane.height ? 0 : at(plane.data, y * plane.width + x);
+    x < 0 || y < 0 || x >= plane.width || y >= plane.height ? 0 : (plane.data[y * plane.width + x] as number);
   for (let y = 0; y < result.height; y++) {
     for (let x = 0; x < result.width; x++) {
       const [px, py] = [2 * x - left, 2 * y - top];
@@ -146,9 +147,12 @@ export function yangSimilarity(a: Plane, b: Plane, fused: Plane, options: YangOp
   const bf = similarity(b, fused, momentsB, momentsF);
   let sum = 0;
   for (let i = 0; i < ab.length; i++) {
-    const varianceA = at(momentsA.variance.data, i);
-    const share = varianceA / (varianceA + at(momentsB.variance.data, i) + options.floor);
-    sum += at(ab, i) >= 0.75 ? share * at(af, i) + (1 - share) * at(bf, i) : Math.max(at(af, i), at(bf, i));
+    const varianceA = momentsA.variance.data[i] as number;
+    const share = varianceA / (varianceA + (momentsB.variance.data[i] as number) + options.floor);
+    const similarityA = af[i] as number;
+    const similarityB = bf[i] as number;
+    const agree = (ab[i] as number) >= 0.75;
+    sum += agree ? share * similarityA + (1 - share) * similarityB : Math.max(similarityA, similarityB);
   }
   return sum / ab.length;
 }

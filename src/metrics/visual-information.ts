@@ -1,4 +1,4 @@
-import { at, decimate, filterSame, filterValid, gaussian, multiply, type Plane } from "./plane.ts";
+import { decimate, filterSame, filterValid, gaussian, multiply, total, type Plane } from "./plane.ts";
 
 export interface VisualInformationOptions {
   border: "valid" | "zero";
@@ -6,6 +6,8 @@ export interface VisualInformationOptions {
   gaussian: "N taps, sigma N/5" | "N taps, sigma N/5, on torch.linspace(−N//2, N//2, N)";
   /** Products at full size are formed before the conversion to float, so they end at 255. */
   arithmetic: "real" | "uint8: products at the first scale end at 255";
+  /** The value for a source without information, 0/0. */
+  flatSource: "undefined" | "1";
 }
 
 /** Noise variance of the visual channel. */
@@ -30,7 +32,7 @@ function scaleFilter(scale: number, options: VisualInformationOptions): Filter {
       const position = first + ((last - first) * i) / (size - 1);
       return Math.exp(-(position ** 2) / (2 * (size / 5) ** 2));
     });
-    const sum = taps.reduce((total, tap) => total + tap, 0);
+    const sum = total(taps);
     taps = taps.map((tap) => tap / sum);
   }
   return options.border === "valid" ? (plane) => filterValid(plane, taps) : (plane) => filterSame(plane, taps, "zero");
@@ -44,7 +46,7 @@ function product(a: Plane, b: Plane, saturate: boolean): Plane {
 function covariance(a: Scale, b: Scale, filter: Filter, saturate: boolean): Plane {
   const result = filter(product(a.plane, b.plane, saturate));
   for (let i = 0; i < result.data.length; i++) {
-    result.data[i] = at(result.data, i) - at(a.mean.data, i) * at(b.mean.data, i);
+    result.data[i] = (result.data[i] as number) - (a.mean.data[i] as number) * (b.mean.data[i] as number);
   }
   return result;
 }
@@ -60,9 +62,10 @@ function statistics(plane: Plane, filter: Filter, saturate: boolean): Scale {
  * the ratio of the information of the fused picture about the source to that of the source itself, over 4 scales.
  * Range 0 to about 2 (2 for F = A = B; contrast enhancement can exceed it); higher is better.
  * Source: Sheikh, Bovik 2006, IEEE TIP 15(2), section IV; the pixel-domain version of their release.
- * NaN where a source is flat at all scales or too small for the windows (17 × 17).
+ * NaN where a source is flat at all scales (unless that counts as 1) or smaller than the first window (17 × 17).
  */
 export function visualInformation(a: Plane, b: Plane, fused: Plane, options: VisualInformationOptions): number {
+  if (Math.min(fused.width, fused.height) < 17) return Number.NaN;
   let planes = [fused, a, b];
   const information = [0, 0];
   const available = [0, 0];
@@ -78,16 +81,19 @@ export function visualInformation(a: Plane, b: Plane, fused: Plane, options: Vis
       available[index] = (available[index] as number) + gained.available;
     });
   }
-  return information.reduce((sum, value, index) => sum + value / (available[index] as number), 0);
+  return information.reduce((sum, value, index) => {
+    const flat = available[index] === 0 && options.flatSource === "1";
+    return sum + (flat ? 1 : value / (available[index] as number));
+  }, 0);
 }
 
 function scaleInformation(reference: Float64Array, distorted: Float64Array, shared: Float64Array) {
   let [information, available] = [0, 0];
   for (let i = 0; i < shared.length; i++) {
-    let varianceR = at(reference, i);
-    const varianceD = at(distorted, i);
-    let gain = at(shared, i) / (varianceR + TINY);
-    let noise = varianceD - gain * at(shared, i);
+    let varianceR = reference[i] as number;
+    const varianceD = distorted[i] as number;
+    let gain = (shared[i] as number) / (varianceR + TINY);
+    let noise = varianceD - gain * (shared[i] as number);
     if (varianceR < TINY) {
       gain = 0;
       noise = varianceD;

@@ -3,7 +3,8 @@ import { SinterError } from "../errors.ts";
 /** What kernels may rely on: a pure description, so that a plan can be made and tested without a GPU. */
 export interface DeviceTraits {
   readonly f16: boolean;
-  readonly subgroups: boolean;
+  /** Lanes of a subgroup; 0 where the device has no subgroups or their size varies. */
+  readonly subgroupSize: number;
   readonly timestamps: boolean;
   readonly maxBufferSize: number;
   readonly maxStorageBufferBindingSize: number;
@@ -18,7 +19,7 @@ export interface DeviceTraits {
 /** WebGPU's default limits and no optional feature: what every conforming adapter has. */
 export const PORTABLE_TRAITS: DeviceTraits = {
   f16: false,
-  subgroups: false,
+  subgroupSize: 0,
   timestamps: false,
   maxBufferSize: 268435456,
   maxStorageBufferBindingSize: 134217728,
@@ -50,10 +51,12 @@ const LIMITS = [
 
 /** Reads the traits of a device that somebody else opened, whatever features and limits it was given. */
 export function deviceTraits(device: GPUDevice): DeviceTraits {
-  const { limits, features } = device;
+  const { limits, features, adapterInfo } = device;
+  const { subgroupMinSize, subgroupMaxSize } = adapterInfo;
+  const fixedSize = features.has("subgroups" as GPUFeatureName) && subgroupMinSize === subgroupMaxSize ? subgroupMaxSize : 0;
   return {
     f16: features.has("shader-f16"),
-    subgroups: features.has("subgroups" as GPUFeatureName),
+    subgroupSize: fixedSize,
     timestamps: features.has("timestamp-query"),
     maxBufferSize: limits.maxBufferSize,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,

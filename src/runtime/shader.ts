@@ -30,14 +30,17 @@ export interface ShaderInterface {
 }
 
 /**
- * The `#if` step. Four directives, each on a line of its own:
+ * The `#if` step. Directives, each on a line of its own:
  *
  *     #define NAME 4      declares a named integer and its default; `defines` may give another value
  *     #if NAME            keeps the following lines when NAME is not 0 (`#if !NAME`: when it is 0)
  *     #else
  *     #endif
+ *     #for i COUNT        repeats the following lines in braces with the identifier i replaced by 0, 1, … COUNT − 1;
+ *     #endfor             COUNT is a number or a declared name
  *
- * After that every identifier NAME in the text is replaced by its value. `#if` blocks may be nested.
+ * After that every identifier NAME in the text is replaced by its value. Blocks may be nested. `#for` is for loops over
+ * registers: drivers keep an array in registers only where all its indices are constants, and few unroll nested loops.
  *
  * @throws SinterError `SHADER_PREPROCESS` for an undeclared name, an unbalanced block or an unknown directive.
  */
@@ -46,35 +49,46 @@ export function preprocess(source: string, defines: Defines, where: string): str
     throw new SinterError("SHADER_PREPROCESS", `${where}: ${message}`, { where });
   };
   const values = new Map<string, number>();
-  const kept: string[] = [];
-  const blocks: { active: boolean; outer: boolean }[] = [];
-  let active = true;
-  for (const line of source.split("\n")) {
-    const directive = /^\s*#(\w+)\s*(.*?)\s*$/.exec(line);
-    if (!directive) {
-      if (active) kept.push(line);
-      continue;
+  const lines = source.split("\n");
+  let position = 0;
+
+  /** Reads up to the end of a block and returns the lines kept; `active` is whether the block is kept at all. */
+  const block = (active: boolean, ends: readonly string[]): { kept: string[]; end: string } => {
+    const kept: string[] = [];
+    while (position < lines.length) {
+      const line = lines[position++] ?? "";
+      const directive = /^\s*#(\w+)\s*(.*?)\s*$/.exec(line);
+      if (!directive) {
+        if (active) kept.push(line);
+        continue;
+      }
+      const [, name = "", rest = ""] = directive;
+      if (ends.includes(name)) return { kept, end: name };
+      if (name === "define") {
+        const [, key = "", value = ""] = /^(\w+)\s+(-?\d+)$/.exec(rest) ?? fail(`expected "#define NAME integer", found "${line}"`);
+        if (active) values.set(key, defines[key] ?? Number(value));
+      } else if (name === "if") {
+        const [, not = "", key = ""] = /^(!?)(\w+)$/.exec(rest) ?? fail(`expected "#if NAME", found "${line}"`);
+        const value = values.get(key) ?? fail(`"#if ${key}" before "#define ${key}"`);
+        const chosen = (value !== 0) !== (not === "!");
+        const first = block(active && chosen, ["else", "endif"]);
+        kept.push(...first.kept);
+        if (first.end === "else") kept.push(...block(active && !chosen, ["endif"]).kept);
+      } else if (name === "for") {
+        const [, variable = "", count = ""] = /^([a-z_]+)\s+(\w+)$/.exec(rest) ?? fail(`expected "#for i COUNT", found "${line}"`);
+        const times = /^\d+$/.test(count) ? Number(count) : (values.get(count) ?? fail(`"#for" before "#define ${count}"`));
+        const { kept: body } = block(active, ["endfor"]);
+        const word = new RegExp(`\\b${variable}\\b`, "g");
+        if (active) for (let i = 0; i < times; i++) kept.push("{", ...body.map((text) => text.replace(word, `${i}u`)), "}");
+      } else {
+        fail(`"#${name}" is unknown or has no beginning`);
+      }
     }
-    const [, name, rest = ""] = directive;
-    if (name === "define") {
-      const [, key = "", value = ""] = /^(\w+)\s+(-?\d+)$/.exec(rest) ?? fail(`expected "#define NAME integer", found "${line}"`);
-      if (active) values.set(key, defines[key] ?? Number(value));
-    } else if (name === "if") {
-      const [, not = "", key = ""] = /^(!?)(\w+)$/.exec(rest) ?? fail(`expected "#if NAME", found "${line}"`);
-      const value = values.get(key) ?? fail(`"#if ${key}" before "#define ${key}"`);
-      blocks.push({ active, outer: active });
-      active = active && (value !== 0) !== (not === "!");
-    } else if (name === "else") {
-      const block = blocks.at(-1) ?? fail(`"#else" without "#if"`);
-      active = block.outer && !active;
-    } else if (name === "endif") {
-      const block = blocks.pop() ?? fail(`"#endif" without "#if"`);
-      active = block.outer;
-    } else {
-      fail(`unknown directive "#${name}"`);
-    }
-  }
-  if (blocks.length > 0) fail(`"#if" without "#endif"`);
+    if (ends.length > 0) fail(`a block ends without "#${ends.join('" or "#')}"`);
+    return { kept, end: "" };
+  };
+
+  const { kept } = block(true, []);
   for (const key of Object.keys(defines)) {
     if (!values.has(key)) fail(`"${key}" is given a value but the text does not declare it`);
   }

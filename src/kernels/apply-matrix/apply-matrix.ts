@@ -1,4 +1,4 @@
-import { pointwiseBands } from "../conv2d/conv2d.ts";
+import { convolve } from "../conv2d/conv2d.ts";
 import { type Operator, shapeError, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { packVector } from "../weights.ts";
@@ -29,15 +29,18 @@ export const applyMatrix: Operator<ApplyMatrixAttributes> = {
 
   dispatches({ inputs, output, traits }) {
     const [input, matrix, residual] = inputs as [TensorView, TensorView, TensorView?];
-    return pointwiseBands({
+    return convolve({
       input,
       output,
       matrix: wholeBinding(matrix),
       matrixStride: matrix.shape.width * vectors(matrix.shape.channels),
       bias: { constant: packVector(undefined, output.shape.channels) },
       residual,
-      activation: undefined,
-      normalise: undefined,
+      kernelHeight: 1,
+      kernelWidth: 1,
+      stride: 1,
+      padding: 0,
+      dilation: 1,
       traits,
     });
   },

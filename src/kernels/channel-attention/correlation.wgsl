@@ -47,7 +47,9 @@ fn correlation(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation
       sums[5] = fma(k, k, sums[5]);
     }
   }
-  for (var i = 0u; i < 6u; i++) { shared_sums[lane][i] = sums[i]; }
+#for i 6
+  shared_sums[lane][i] = sums[i];
+#endfor
   workgroupBarrier();
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
     if (lane < half) {

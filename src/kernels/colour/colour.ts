@@ -1,6 +1,6 @@
 import { bandBinding } from "../conv2d/conv2d.ts";
 import { defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
-import { formatShape, type TensorView } from "../tensor.ts";
+import { type ElementType, formatShape, type TensorView } from "../tensor.ts";
 import code from "./colour.wgsl";
 
 /** Colour conversions of OpenCV in float (cvtColor with COLOR_RGB2YCrCb and COLOR_YCrCb2RGB). All tensors have one vector a pixel. */
@@ -14,26 +14,27 @@ export type ColourAttributes =
    * Channel 0 is the first input's.
    */
   | { readonly operation: "mergeChroma"; readonly neutral: number; readonly epsilon: number }
-  /** RGB → Y / limit, one channel, in the plan's element type: what a network takes. */
-  | { readonly operation: "luma"; readonly limit: number };
+  /** RGB, or a single channel that is the luma already → Y / limit, one channel of the element type that a network takes. */
+  | { readonly operation: "luma"; readonly limit: number; readonly elementType: ElementType };
 
 const kernel = defineKernel("colour", code);
 
 const OPERATIONS = { rgbToYCrCb: 0, yCrCbToRgb: 1, mergeChroma: 2, luma: 3 } as const;
 const INPUTS = { rgbToYCrCb: 1, yCrCbToRgb: 2, mergeChroma: 2, luma: 1 } as const;
 
-export const colour: Operator<ColourAttributes & { readonly elementType?: "f32" | "f16" }> = {
+export const colour: Operator<ColourAttributes> = {
   name: "colour",
 
   outputShape(inputs, { operation }) {
     const [first, second] = inputs;
     if (!first || inputs.length !== INPUTS[operation]) return shapeError(operation, `expected ${INPUTS[operation]} inputs`, inputs);
+    if (operation === "luma" && first.channels === 1) return first;
     if (operation !== "yCrCbToRgb" && first.channels !== 3) return shapeError(operation, "expected three channels", inputs);
     if (second && formatShape({ ...first, channels: 3 }) !== formatShape(second)) return shapeError(operation, "expected equal sizes and three channels", inputs);
     return { ...first, channels: operation === "luma" ? 1 : 3 };
   },
 
-  outputType: (_inputs, { elementType }) => elementType ?? "f32",
+  outputType: (_inputs, attributes) => (attributes.operation === "luma" ? attributes.elementType : "f32"),
 
   dispatches({ inputs, output, attributes, traits }) {
     const [first, second] = inputs as [TensorView, TensorView?];
@@ -47,7 +48,7 @@ export const colour: Operator<ColourAttributes & { readonly elementType?: "f32" 
       return {
         kernel,
         defines: { F16: output.storage.elementType === "f16" ? 1 : 0, SECOND: second ? 1 : 0 },
-        constants: { OPERATION: OPERATIONS[attributes.operation], LANES: lanes },
+        constants: { OPERATION: OPERATIONS[attributes.operation], CHANNELS: first.shape.channels, LANES: lanes },
         uniforms: {
           first: viewUniform(source),
           second: viewUniform(other ?? source),

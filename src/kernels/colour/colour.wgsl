@@ -1,9 +1,11 @@
 // Colour as OpenCV computes it in float. One pixel a thread; a pixel is one vector.
 // OPERATION 0: RGB to YCrCb; 1: luma of `first` and chroma of `second` to RGB, clipped to 0..limit;
-// 2: chroma of both weighted by its distance from `neutral`; 3: RGB to luma in 0..1.
+// 2: chroma of both weighted by its distance from `neutral`; 3: RGB, or luma in one channel, to luma in 0..1.
 #define SECOND 0
 
 override OPERATION: u32;
+// Of the first input.
+override CHANNELS: u32;
 override LANES: u32 = 64;
 
 struct Params {
@@ -58,7 +60,7 @@ fn colour(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_inde
   if (OPERATION == 0u) {
     value = vec4<f32>(y, (a.x - y) * 0.713 + params.delta, (a.z - y) * 0.564 + params.delta, 0.0);
   } else {
-    value = vec4<f32>(y / params.limit, 0.0, 0.0, 0.0);
+    value = vec4<f32>(select(a.x, y, CHANNELS == 3u) / params.limit, 0.0, 0.0, 0.0);
   }
 #endif
   output[pixel_index(params.output, row, column)] = Element4(value);

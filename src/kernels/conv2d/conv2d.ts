@@ -1,10 +1,13 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import { type Band, type Binding, defineKernel, type Dispatch, type Operator, type OperatorJob, rowBands, rowsBinding, shapeError, viewUniform } from "../kernel.ts";
-import { formatShape, type Shape, type TensorView, vectors } from "../tensor.ts";
+import type { DeviceTraits } from "../../runtime/device.ts";
+import type { Defines, UniformValues } from "../../runtime/shader.ts";
+import { type Band, type Binding, defineKernel, type Dispatch, type Kernel, type Operator, rowBands, rowsBinding, shapeError, viewUniform } from "../kernel.ts";
+import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { packConvolution, packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import conv2dCode from "./conv2d.wgsl";
 import pointwiseCode from "./pointwise.wgsl";
+import subgroupCode from "./subgroup.wgsl";
 
 /** Dense convolution with zero padding. Inputs: the tensor and, with `residual`, a tensor of the output's shape. */
 export interface Conv2dAttributes {
@@ -24,10 +27,8 @@ export interface Conv2dAttributes {
 }
 
 const conv2dKernel = defineKernel("conv2d", activationCode, conv2dCode);
-export const pointwiseKernel = defineKernel("pointwise", activationCode, pointwiseCode);
-
-/** Vectors of input channels that a thread can keep in registers. */
-const REGISTER_VECTORS = 8;
+const pointwiseKernel = defineKernel("conv2d/pointwise", activationCode, pointwiseCode);
+const subgroupKernel = defineKernel("conv2d/subgroup", activationCode, subgroupCode);
 
 export const conv2d: Operator<Conv2dAttributes> = {
   name: "conv2d",
@@ -49,8 +50,21 @@ export const conv2d: Operator<Conv2dAttributes> = {
     return output;
   },
 
-  dispatches(job) {
-    return isPointwise(job.attributes) ? pointwiseDispatches(job) : tapDispatches(job);
+  dispatches({ inputs, output, attributes, traits }) {
+    const [input, residual] = inputs as [TensorView, TensorView?];
+    const [, , kernelHeight = 1, kernelWidth = 1] = attributes.weight.shape;
+    return convolve({
+      ...attributes,
+      kernelHeight,
+      kernelWidth,
+      input,
+      output,
+      residual,
+      matrix: { constant: packConvolution(attributes.weight, output.storage.elementType) },
+      matrixStride: 0,
+      bias: { constant: packVector(attributes.bias, output.shape.channels) },
+      traits,
+    });
   },
 };
 
@@ -59,163 +73,149 @@ export function isPointwise({ weight, stride, padding }: Conv2dAttributes): bool
   return weight.shape[2] === 1 && weight.shape[3] === 1 && stride === 1 && padding === 0;
 }
 
-function pointwiseDispatches({ inputs, output, attributes, traits }: OperatorJob<Conv2dAttributes>): Dispatch[] {
-  const [input, residual] = inputs as [TensorView, TensorView?];
-  return pointwiseBands({
-    input,
-    output,
-    matrix: { constant: packConvolution(attributes.weight, output.storage.elementType) },
-    matrixStride: 0,
-    bias: { constant: packVector(attributes.bias, output.shape.channels) },
-    residual,
-    activation: attributes.activation,
-    normalise: attributes.normalise,
-    traits,
-  });
-}
-
-/** What the pointwise kernel needs, whether its matrix is a weight or was computed for each image. */
-export interface PointwiseJob {
+/** A convolution whose matrix is a weight or was computed for each image. */
+export interface Convolution {
   readonly input: TensorView;
   readonly output: TensorView;
+  readonly kernelHeight: number;
+  readonly kernelWidth: number;
+  readonly stride: number;
+  readonly padding: number;
+  readonly dilation: number;
   readonly matrix: Binding;
   /** Vectors from one image's matrix to the next; 0 when all share one. */
   readonly matrixStride: number;
   readonly bias: Binding;
-  readonly residual: TensorView | undefined;
-  readonly activation: Activation | undefined;
-  readonly normalise: { readonly epsilon: number } | undefined;
-  readonly traits: OperatorJob<unknown>["traits"];
+  readonly residual?: TensorView | undefined;
+  readonly activation?: Activation | undefined;
+  readonly normalise?: { readonly epsilon: number } | undefined;
+  readonly traits: DeviceTraits;
 }
 
-export function pointwiseBands(job: PointwiseJob): Dispatch[] {
-  const { input, output, residual, traits, normalise } = job;
-  const inputVectors = vectors(input.shape.channels);
-  const inRegisters = inputVectors <= REGISTER_VECTORS;
-  const pixels = 2;
-  const columns = 4;
+/** A kernel with its tile: how many pixels and output channels a workgroup makes. */
+interface Variant {
+  readonly kernel: Kernel;
+  readonly defines: Defines;
+  readonly constants: Readonly<Record<string, number>>;
+  /** Uniforms beside those that all variants have. */
+  readonly uniforms: (band: Band) => UniformValues;
+  readonly workgroups: (band: Band) => readonly [number, number, number];
+}
+
+/** Input channels that conv2d/subgroup.wgsl can normalise: its NORMALISED_CHANNELS. */
+const NORMALISED_CHANNELS = 128;
+
+/**
+ * Subgroups where their size is fixed and small enough for the channel counts of these networks, else vectors of four channels.
+ * On a software adapter with eight lanes the first is 2 to 6 times as fast as the second.
+ */
+function chooseVariant(convolution: Convolution): Variant {
+  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, matrixStride, normalise, traits } = convolution;
+  const { height, width, channels } = output.shape;
+  const pointwise = kernelHeight === 1 && kernelWidth === 1 && stride === 1 && padding === 0;
+  const { subgroupSize } = traits;
+  const fitsSubgroups = subgroupSize >= 8 && subgroupSize <= 16 && input.shape.channels % subgroupSize === 0 && channels >= subgroupSize;
+  if (fitsSubgroups && !(normalise && input.shape.channels > NORMALISED_CHANNELS)) {
+    const rows = 16;
+    const columns = channels >= 2 * subgroupSize ? 2 : 1;
+    return {
+      kernel: subgroupKernel,
+      defines: { SUBGROUPS: 1, SUBGROUP_SIZE: subgroupSize, ROWS: rows, COLUMNS: columns, NORMALISE: normalise ? 1 : 0 },
+      constants: {},
+      uniforms: () => ({
+        input_height: input.shape.height,
+        output_height: height,
+        kernel_height: kernelHeight,
+        kernel_width: kernelWidth,
+        stride,
+        padding,
+        dilation,
+        input_channels: input.shape.channels,
+        output_channels: channels,
+        matrix_stride: matrixStride,
+        epsilon: normalise?.epsilon ?? 0,
+      }),
+      workgroups: (band) => [Math.ceil(width / rows), band.rowCount, band.batchCount],
+    };
+  }
+  const pixels = 4;
+  const columns = vectors(channels) === 1 ? 1 : 2;
   const lanes = 32;
-  const same = (rows: number): number => rows;
-  const operationsPerPixel = 2 * input.shape.channels * output.shape.channels;
-  const rows = output.shape.batch * output.shape.height;
-  const reads = [input, ...(residual ? [residual] : [])].map((view) => ({ view, rowsRead: same }));
-  return rowBands(output, reads, rows * output.shape.width * operationsPerPixel, traits).map((band): Dispatch => {
-    const bound = bandBinding(band, output, traits);
-    const source = bandBinding(band, input, traits);
-    const added = residual && bandBinding(band, residual, traits);
+  const columnBlocks = Math.ceil(vectors(channels) / columns);
+  if (pointwise) {
     return {
       kernel: pointwiseKernel,
-      defines: {
-        F16: output.storage.elementType === "f16" ? 1 : 0,
-        PIXELS: pixels,
-        COLUMNS: columns,
-        IN_REGISTERS: inRegisters ? 1 : 0,
-        INPUT_VECTORS: inputVectors,
-        NORMALISE: normalise ? 1 : 0,
-        RESIDUAL: residual ? 1 : 0,
-      },
-      constants: {
-        INPUT_CHANNELS: input.shape.channels,
-        OUTPUT_CHANNELS: output.shape.channels,
-        LANES: lanes,
-        ACTIVATION: activationNumber(job.activation),
-      },
-      uniforms: {
-        input: viewUniform(source),
-        residual: viewUniform(added ?? source),
-        output: viewUniform(bound),
-        height: output.shape.height,
-        first_batch: band.firstBatch,
-        first_row: band.firstRow,
+      defines: { PIXELS: pixels, COLUMNS: columns, NORMALISE: normalise ? 1 : 0 },
+      constants: { LANES: lanes },
+      uniforms: (band) => ({
+        height,
         row_count: band.rowCount,
-        matrix_stride: job.matrixStride,
+        input_channels: input.shape.channels,
+        output_channels: channels,
+        matrix_stride: matrixStride,
         epsilon: normalise?.epsilon ?? 0,
-        slope: activationSlope(job.activation),
-      },
-      bindings: {
-        input: source,
-        weights: job.matrix,
-        bias: job.bias,
-        output: bound,
-        ...(added && { residual: added }),
-      },
-      workgroups: [Math.ceil((band.rowCount * output.shape.width) / (pixels * lanes)), 1, band.batchCount],
-      operations: band.batchCount * band.rowCount * output.shape.width * operationsPerPixel,
+      }),
+      workgroups: (band) => [Math.ceil((band.rowCount * width) / (pixels * lanes)), columnBlocks, band.batchCount],
     };
-  });
+  }
+  return {
+    kernel: conv2dKernel,
+    defines: {
+      PIXELS: pixels,
+      COLUMNS: columns,
+      KERNEL_WIDTH: kernelWidth,
+      STRIDE: stride,
+      DILATION: dilation,
+      SPAN: (pixels - 1) * stride + (kernelWidth - 1) * dilation + 1,
+    },
+    constants: { LANES: lanes },
+    uniforms: () => ({
+      input_height: input.shape.height,
+      output_height: height,
+      kernel_height: kernelHeight,
+      padding,
+      input_channels: input.shape.channels,
+      output_channels: channels,
+    }),
+    workgroups: (band) => [Math.ceil(width / (pixels * lanes)), band.rowCount, band.batchCount * columnBlocks],
+  };
 }
 
-/** The rows of a band as a binding, for an operand with the output's height. */
-export function bandBinding(band: Band, view: TensorView, traits: OperatorJob<unknown>["traits"]): ReturnType<typeof rowsBinding> {
-  const first = band.firstBatch * view.shape.height + band.firstRow;
-  return rowsBinding(view, first, band.batchCount * view.shape.height - (view.shape.height - band.rowCount), traits);
-}
-
-/** A register tile that suits a width: pixels × vectors of output channels. */
-function tile(output: Shape): { pixels: number; columns: number } {
-  return vectors(output.channels) === 1 ? { pixels: 4, columns: 1 } : { pixels: 4, columns: 2 };
-}
-
-function tapDispatches({ inputs, output, attributes, traits }: OperatorJob<Conv2dAttributes>): Dispatch[] {
-  const [input, residual] = inputs as [TensorView, TensorView?];
-  const { weight, stride, padding, dilation, activation } = attributes;
-  const [, , kernelHeight = 1, kernelWidth = 1] = weight.shape;
-  const { pixels, columns } = tile(output.shape);
-  const lanes = 32;
-  const operationsPerPixel = 2 * input.shape.channels * output.shape.channels * kernelHeight * kernelWidth;
-  const { batch, height, width } = output.shape;
+export function convolve(convolution: Convolution): Dispatch[] {
+  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, residual, activation, traits } = convolution;
+  const { batch, height, width, channels } = output.shape;
+  const variant = chooseVariant(convolution);
   const rowsRead = (rows: number): number => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1;
   const reads = [{ view: input, rowsRead }, ...(residual ? [{ view: residual, rowsRead: (rows: number) => rows }] : [])];
+  const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;
   return rowBands(output, reads, batch * height * width * operationsPerPixel, traits).map((band): Dispatch => {
     const bound = bandBinding(band, output, traits);
     const source = haloBinding(band, input, output, stride, padding, rowsRead(band.rowCount), traits);
     const added = residual && bandBinding(band, residual, traits);
     return {
-      kernel: conv2dKernel,
-      defines: {
-        F16: output.storage.elementType === "f16" ? 1 : 0,
-        PIXELS: pixels,
-        COLUMNS: columns,
-        KERNEL_WIDTH: kernelWidth,
-        STRIDE: stride,
-        DILATION: dilation,
-        SPAN: (pixels - 1) * stride + (kernelWidth - 1) * dilation + 1,
-        RESIDUAL: residual ? 1 : 0,
-      },
-      constants: {
-        KERNEL_HEIGHT: kernelHeight,
-        INPUT_VECTORS: vectors(input.shape.channels),
-        OUTPUT_CHANNELS: output.shape.channels,
-        LANES: lanes,
-        ACTIVATION: activationNumber(activation),
-      },
+      kernel: variant.kernel,
+      defines: { ...variant.defines, F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: residual ? 1 : 0 },
+      constants: { ...variant.constants, ACTIVATION: activationNumber(activation) },
       uniforms: {
         input: viewUniform(source),
         residual: viewUniform(added ?? source),
         output: viewUniform(bound),
-        input_height: input.shape.height,
-        output_height: height,
         first_batch: band.firstBatch,
         first_row: band.firstRow,
-        padding_top: padding,
-        padding_left: padding,
         slope: activationSlope(activation),
+        ...variant.uniforms(band),
       },
-      bindings: {
-        input: source,
-        weights: { constant: packConvolution(weight, output.storage.elementType) },
-        bias: { constant: packVector(attributes.bias, output.shape.channels) },
-        output: bound,
-        ...(added && { residual: added }),
-      },
-      workgroups: [
-        Math.ceil(width / (pixels * lanes)),
-        band.rowCount,
-        band.batchCount * Math.ceil(vectors(output.shape.channels) / columns),
-      ],
+      bindings: { input: source, weights: convolution.matrix, bias: convolution.bias, output: bound, ...(added && { residual: added }) },
+      workgroups: variant.workgroups(band),
       operations: band.batchCount * band.rowCount * width * operationsPerPixel,
     };
   });
+}
+
+/** The rows of a band as a binding, for an operand with the output's height. */
+export function bandBinding(band: Band, view: TensorView, traits: DeviceTraits): ReturnType<typeof rowsBinding> {
+  const first = band.firstBatch * view.shape.height + band.firstRow;
+  return rowsBinding(view, first, band.batchCount * view.shape.height - (view.shape.height - band.rowCount), traits);
 }
 
 /** The input rows that a band of output rows reads, `padding` rows above it included. */
@@ -226,7 +226,7 @@ export function haloBinding(
   stride: number,
   padding: number,
   rowsRead: number,
-  traits: OperatorJob<unknown>["traits"],
+  traits: DeviceTraits,
 ): ReturnType<typeof rowsBinding> {
   const { height } = input.shape;
   if (band.rowCount === output.shape.height) return rowsBinding(input, band.firstBatch * height, band.batchCount * height, traits);

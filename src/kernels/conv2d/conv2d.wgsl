@@ -11,10 +11,6 @@
 #define SPAN 6
 #define RESIDUAL 0
 
-override KERNEL_HEIGHT: u32;
-override INPUT_VECTORS: u32;
-override OUTPUT_CHANNELS: u32;
-override OUTPUT_VECTORS: u32 = (OUTPUT_CHANNELS + 3u) / 4u;
 override LANES: u32 = 32;
 
 struct Params {
@@ -25,8 +21,10 @@ struct Params {
   output_height: u32,
   first_batch: u32,
   first_row: u32,
-  padding_top: u32,
-  padding_left: u32,
+  kernel_height: u32,
+  padding: u32,
+  input_channels: u32,
+  output_channels: u32,
   slope: f32,
 }
 
@@ -42,62 +40,63 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let column_blocks = (OUTPUT_VECTORS + COLUMNS - 1u) / COLUMNS;
+  let input_vectors = (params.input_channels + 3u) / 4u;
+  let output_vectors = (params.output_channels + 3u) / 4u;
+  let column_blocks = (output_vectors + COLUMNS - 1u) / COLUMNS;
   let batch = params.first_batch + tile.z / column_blocks;
   let first_vector = (tile.z % column_blocks) * COLUMNS;
   let row = params.first_row + tile.y;
   let first_column = (tile.x * LANES + lane) * PIXELS;
 
   var sum: array<array<vec4<f32>, COLUMNS>, PIXELS>;
-  for (var c = 0u; c < COLUMNS; c++) {
-    let b = bias[min(first_vector + c, OUTPUT_VECTORS - 1u)];
-    for (var p = 0u; p < PIXELS; p++) { sum[p][c] = b; }
-  }
+#for c COLUMNS
+  let b = bias[min(first_vector + c, output_vectors - 1u)];
+#for p PIXELS
+  sum[p][c] = b;
+#endfor
+#endfor
 
-  for (var ky = 0u; ky < KERNEL_HEIGHT; ky++) {
-    // Unsigned: a row above the picture wraps round and is past the bottom.
-    let y = row * STRIDE + ky * DILATION - params.padding_top;
+  for (var ky = 0u; ky < params.kernel_height; ky++) {
+    // Unsigned: positions before the picture wrap round and are past its end.
+    let y = row * STRIDE + ky * DILATION - params.padding;
     if (y >= params.input_height) { continue; }
     let input_row = batch * params.input_height + y;
-    for (var v = 0u; v < INPUT_VECTORS; v++) {
+    for (var v = 0u; v < input_vectors; v++) {
       var x: array<vec4<f32>, SPAN>;
-      for (var s = 0u; s < SPAN; s++) {
-        let column = first_column * STRIDE + s - params.padding_left;
-        let index = pixel_index(params.input, input_row, min(column, params.input.width - 1u)) + v;
-        x[s] = select(vec4<f32>(0.0), vec4<f32>(input[index]), column < params.input.width);
-      }
-      for (var kx = 0u; kx < KERNEL_WIDTH; kx++) {
-        let tap = ((ky * KERNEL_WIDTH + kx) * INPUT_VECTORS + v) * 4u * OUTPUT_VECTORS + first_vector;
-        for (var c = 0u; c < COLUMNS; c++) {
-          let column = min(tap + c, tap + OUTPUT_VECTORS - 1u - first_vector);
-          let w0 = vec4<f32>(weights[column]);
-          let w1 = vec4<f32>(weights[column + OUTPUT_VECTORS]);
-          let w2 = vec4<f32>(weights[column + 2u * OUTPUT_VECTORS]);
-          let w3 = vec4<f32>(weights[column + 3u * OUTPUT_VECTORS]);
-          for (var p = 0u; p < PIXELS; p++) {
-            let value = x[p * STRIDE + kx * DILATION];
-            sum[p][c] = fma(vec4<f32>(value.x), w0, sum[p][c]);
-            sum[p][c] = fma(vec4<f32>(value.y), w1, sum[p][c]);
-            sum[p][c] = fma(vec4<f32>(value.z), w2, sum[p][c]);
-            sum[p][c] = fma(vec4<f32>(value.w), w3, sum[p][c]);
-          }
-        }
-      }
+#for s SPAN
+      let column = first_column * STRIDE + s - params.padding;
+      let index = pixel_index(params.input, input_row, min(column, params.input.width - 1u)) + v;
+      x[s] = select(vec4<f32>(0.0), vec4<f32>(input[index]), column < params.input.width);
+#endfor
+#for kx KERNEL_WIDTH
+      let tap = ((ky * KERNEL_WIDTH + kx) * input_vectors + v) * 4u * output_vectors;
+#for c COLUMNS
+      let column = tap + min(first_vector + c, output_vectors - 1u);
+#for i 4
+      let w = vec4<f32>(weights[column + i * output_vectors]);
+#for p PIXELS
+      sum[p][c] = fma(vec4<f32>(x[p * STRIDE + kx * DILATION][i]), w, sum[p][c]);
+#endfor
+#endfor
+#endfor
+#endfor
     }
   }
 
   let output_row = batch * params.output_height + row;
-  for (var p = 0u; p < PIXELS; p++) {
-    let column = first_column + p;
-    if (column >= params.output.width) { break; }
-    for (var c = 0u; c < COLUMNS; c++) {
-      let vector = first_vector + c;
-      if (vector >= OUTPUT_VECTORS) { break; }
+#for p PIXELS
+  let column = first_column + p;
+  if (column < params.output.width) {
+#for c COLUMNS
+    let vector = first_vector + c;
+    if (vector < output_vectors) {
       var value = activate(sum[p][c], vec4<f32>(params.slope));
 #if RESIDUAL
       value += vec4<f32>(residual[pixel_index(params.residual, output_row, column) + vector]);
 #endif
-      output[pixel_index(params.output, output_row, column) + vector] = Element4(keep_channels(value, vector, OUTPUT_CHANNELS));
+      output[pixel_index(params.output, output_row, column) + vector] = Element4(keep_channels(value, vector, params.output_channels));
     }
+#endfor
   }
+#endfor
 }

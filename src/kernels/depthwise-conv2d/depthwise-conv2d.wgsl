@@ -47,29 +47,25 @@ fn depthwise_conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoc
   if (first_column >= width) { return; }
 
   var w: array<vec4<f32>, 9>;
-  for (var i = 0u; i < 9u; i++) { w[i] = vec4<f32>(weights[i * VECTORS + vector]); }
+#for i 9
+  w[i] = vec4<f32>(weights[i * VECTORS + vector]);
+#endfor
   let b = bias[vector];
 #if GATED
   var gated_w: array<vec4<f32>, 9>;
-  for (var i = 0u; i < 9u; i++) { gated_w[i] = vec4<f32>(gated_weights[i * VECTORS + vector]); }
+#for i 9
+  gated_w[i] = vec4<f32>(gated_weights[i * VECTORS + vector]);
+#endfor
   let gated_b = gated_bias[vector];
 #endif
 
-  // Rows y - 1 (complete after this input row) and y of the output; row y + 1 starts with each input row.
+  // Sums of the output row above the input row (complete after it) and of the row itself; the row below starts with it.
   var above: array<vec4<f32>, COLUMNS>;
   var here: array<vec4<f32>, COLUMNS>;
 #if GATED
   var gated_above: array<vec4<f32>, COLUMNS>;
   var gated_here: array<vec4<f32>, COLUMNS>;
 #endif
-  for (var c = 0u; c < COLUMNS; c++) {
-    above[c] = b;
-    here[c] = b;
-#if GATED
-    gated_above[c] = gated_b;
-    gated_here[c] = gated_b;
-#endif
-  }
 
   // Input rows first_row - 1 to end_row; the first two only start sums.
   for (var step = 0u; step <= end_row - first_row + 1u; step++) {
@@ -78,62 +74,63 @@ fn depthwise_conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoc
 #if GATED
     var gated_below: array<vec4<f32>, COLUMNS>;
 #endif
-    for (var c = 0u; c < COLUMNS; c++) {
-      below[c] = b;
+#for c COLUMNS
+    below[c] = b;
 #if GATED
-      gated_below[c] = gated_b;
+    gated_below[c] = gated_b;
 #endif
-    }
-    // Unsigned: the row above the picture wraps round and is past the bottom.
+#endfor
+    // Unsigned: positions before the picture wrap round and are past its end.
     if (y < params.height) {
-      var x: array<vec4<f32>, SPAN>;
-      for (var s = 0u; s < SPAN; s++) {
-        let column = first_column + s - 1u;
-        let index = pixel_index(params.input, batch * params.height + y, min(column, width - 1u)) + vector;
-        x[s] = select(vec4<f32>(0.0), vec4<f32>(input[index]), column < width);
+      let input_row = batch * params.height + y;
+#for s SPAN
+      let column = first_column + s - 1u;
+      let index = pixel_index(params.input, input_row, min(column, width - 1u)) + vector;
+      let x = select(vec4<f32>(0.0), vec4<f32>(input[index]), column < width);
+#for c COLUMNS
+      // Tap s - c of output column c.
+      if (s >= c && s < c + 3u) {
+        above[c] = fma(x, w[min(6u + s - c, 8u)], above[c]);
+        here[c] = fma(x, w[min(3u + s - c, 8u)], here[c]);
+        below[c] = fma(x, w[min(s - c, 8u)], below[c]);
       }
-      for (var c = 0u; c < COLUMNS; c++) {
-        for (var k = 0u; k < 3u; k++) {
-          above[c] = fma(x[c + k], w[6u + k], above[c]);
-          here[c] = fma(x[c + k], w[3u + k], here[c]);
-          below[c] = fma(x[c + k], w[k], below[c]);
-        }
-      }
+#endfor
+#endfor
 #if GATED
-      for (var s = 0u; s < SPAN; s++) {
-        let column = first_column + s - 1u;
-        let index = pixel_index(params.gated, batch * params.height + y, min(column, width - 1u)) + vector;
-        x[s] = select(vec4<f32>(0.0), vec4<f32>(gated[index]), column < width);
+#for s SPAN
+      let column = first_column + s - 1u;
+      let index = pixel_index(params.gated, input_row, min(column, width - 1u)) + vector;
+      let x = select(vec4<f32>(0.0), vec4<f32>(gated[index]), column < width);
+#for c COLUMNS
+      if (s >= c && s < c + 3u) {
+        gated_above[c] = fma(x, gated_w[min(6u + s - c, 8u)], gated_above[c]);
+        gated_here[c] = fma(x, gated_w[min(3u + s - c, 8u)], gated_here[c]);
+        gated_below[c] = fma(x, gated_w[min(s - c, 8u)], gated_below[c]);
       }
-      for (var c = 0u; c < COLUMNS; c++) {
-        for (var k = 0u; k < 3u; k++) {
-          gated_above[c] = fma(x[c + k], gated_w[6u + k], gated_above[c]);
-          gated_here[c] = fma(x[c + k], gated_w[3u + k], gated_here[c]);
-          gated_below[c] = fma(x[c + k], gated_w[k], gated_below[c]);
-        }
-      }
+#endfor
+#endfor
 #endif
     }
     if (step >= 2u) {
       let output_row = batch * params.height + y - 1u;
-      for (var c = 0u; c < COLUMNS; c++) {
-        if (first_column + c < width) {
+#for c COLUMNS
+      if (first_column + c < width) {
 #if GATED
-          let value = gelu(above[c]) * gated_above[c];
+        let value = gelu(above[c]) * gated_above[c];
 #else
-          let value = activate(above[c], vec4<f32>(params.slope));
+        let value = activate(above[c], vec4<f32>(params.slope));
 #endif
-          output[pixel_index(params.output, output_row, first_column + c) + vector] = Element4(keep_channels(value, vector, CHANNELS));
-        }
+        output[pixel_index(params.output, output_row, first_column + c) + vector] = Element4(keep_channels(value, vector, CHANNELS));
       }
+#endfor
     }
-    for (var c = 0u; c < COLUMNS; c++) {
-      above[c] = here[c];
-      here[c] = below[c];
+#for c COLUMNS
+    above[c] = here[c];
+    here[c] = below[c];
 #if GATED
-      gated_above[c] = gated_here[c];
-      gated_here[c] = gated_below[c];
+    gated_above[c] = gated_here[c];
+    gated_here[c] = gated_below[c];
 #endif
-    }
+#endfor
   }
 }

@@ -1,0 +1,119 @@
+import { detectModel } from "../checkpoints/detect.ts";
+import { readCheckpoint } from "../checkpoints/read.ts";
+import { toFloat32 } from "../checkpoints/tensor.ts";
+import { SinterError } from "../errors.ts";
+import type { Weight } from "../kernels/weights.ts";
+import { type Device, openDevice, wrapDevice } from "../runtime/device.ts";
+import { PipelineCache } from "../runtime/pipelines.ts";
+import { Model, type ModelSource } from "./model.ts";
+import { reFusionRecipe } from "./refusion.ts";
+import { shippedWeights } from "./shipped.ts";
+import type { Task } from "./tasks.ts";
+
+export interface EngineOptions {
+  /** A device that the caller opened and keeps; it is not reopened when it is lost. */
+  readonly device?: GPUDevice;
+  /** WebGPU's entry point; default `navigator.gpu`. */
+  readonly gpu?: GPU;
+  /** Gets a file of the `weights/` folder; default: fetched from `weights/` beside the page. */
+  readonly readWeights?: (file: string) => Promise<Uint8Array>;
+}
+
+/** A device with what is compiled for it. */
+export interface EngineContext {
+  readonly device: Device;
+  readonly pipelines: PipelineCache;
+}
+
+/** An open GPU on which models are loaded. */
+export class Engine {
+  #context: EngineContext;
+  readonly #gpu: GPU | undefined;
+  readonly #readWeights: (file: string) => Promise<Uint8Array>;
+
+  private constructor(device: Device, gpu: GPU | undefined, readWeights: (file: string) => Promise<Uint8Array>) {
+    this.#context = { device, pipelines: new PipelineCache(device) };
+    this.#gpu = gpu;
+    this.#readWeights = readWeights;
+  }
+
+  /**
+   * Opens the GPU.
+   *
+   * @throws SinterError `NO_WEBGPU` when neither a device nor WebGPU is there, `NO_ADAPTER` when no GPU answers.
+   */
+  static async open(options: EngineOptions = {}): Promise<Engine> {
+    const readWeights = options.readWeights ?? fetchWeights;
+    if (options.device) return new Engine(wrapDevice(options.device), undefined, readWeights);
+    const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
+    if (!gpu) {
+      throw new SinterError("NO_WEBGPU", "WebGPU is not available here.", {
+        fix: "In a browser, use a current version on a secure page (https or localhost); in Node, import from sinter/node.",
+      });
+    }
+    return new Engine(await openDevice(gpu), gpu, readWeights);
+  }
+
+  /** The device in use; after a loss, the one that replaced it. */
+  get context(): EngineContext {
+    return this.#context;
+  }
+
+  /**
+   * Opens a new device in place of one that was lost.
+   *
+   * @returns false when the caller gave the device, so that it cannot be replaced
+   */
+  async reopen(): Promise<boolean> {
+    if (!this.#gpu) return false;
+    const device = await openDevice(this.#gpu);
+    this.#context = { device, pipelines: new PipelineCache(device) };
+    return true;
+  }
+
+  /**
+   * Loads a model: by name its shipped weights (for ReFusion those of the task of each fusion), or a checkpoint of one's own,
+   * safetensors or PyTorch, as bytes.
+   *
+   * @throws SinterError `UNKNOWN_MODEL`, or what reading the checkpoint throws.
+   */
+  async load(source: string | { readonly name: string; readonly bytes: Uint8Array }): Promise<Model> {
+    if (typeof source !== "string") {
+      const loaded = readModel(source.bytes, source.name);
+      return new Model(this, async () => loaded);
+    }
+    shippedWeights(source, "infrared-visible");
+    const sources = new Map<string, Promise<ModelSource>>();
+    return new Model(this, (task: Task) => {
+      const { file } = shippedWeights(source, task);
+      const known = sources.get(file) ?? this.#readWeights(file).then((bytes) => readModel(bytes, file));
+      sources.set(file, known);
+      return known;
+    });
+  }
+
+  /** Destroys the device, if the engine opened it. Nothing of the engine may be used afterwards. */
+  dispose(): void {
+    if (this.#gpu) this.#context.device.gpu.destroy();
+  }
+}
+
+function readModel(bytes: Uint8Array, name: string): ModelSource {
+  const detected = detectModel(readCheckpoint(bytes, name), name);
+  if (detected.model !== "refusion") {
+    throw new SinterError("UNKNOWN_MODEL", `${name} holds weights of ${detected.model}, which Sinter can read but not run yet.`, { where: name });
+  }
+  const weights = (key: string): Weight => {
+    const tensor = detected.tensors.get(key);
+    if (!tensor) throw new SinterError("WEIGHTS_MISMATCH", `${name} has no tensor ${key}.`, { where: name });
+    return { name: key, shape: tensor.shape, data: toFloat32(tensor) };
+  };
+  return { name, recipe: reFusionRecipe(weights, detected.config) };
+}
+
+async function fetchWeights(file: string): Promise<Uint8Array> {
+  const url = `weights/${file}`;
+  const response = await fetch(url);
+  if (!response.ok) throw new SinterError("WEIGHTS_NOT_FOUND", `${url}: the server answered ${response.status}.`, { where: url });
+  return new Uint8Array(await response.arrayBuffer());
+}

@@ -1,0 +1,45 @@
+import { type Graph, GraphBuilder, type Tensor } from "../graph/graph.ts";
+import { colour } from "../kernels/colour/colour.ts";
+import { minMax, stretch } from "../kernels/min-max/min-max.ts";
+import { type ReFusionConfig, reFusionNetwork, type Weights } from "../models/refusion/network.ts";
+import { type FusionJob, pictureScale, type Recipe } from "./recipe.ts";
+
+/**
+ * ReFusion from two pictures to one (test.py of the authors' repository): luma of both through the network, its output stretched
+ * to the whole range, chroma from the coloured side or from both.
+ *
+ * The published program weights the chroma of two coloured pictures by its distance from 0.5, with numbers in 0..255 and chroma
+ * centred at 0.5: nearly by the chroma itself. By default it is weighted by the distance from grey, as was meant.
+ * With `--reference` numbers are in 0..255 and the finished colour picture is stretched once more, as the published program does.
+ */
+export const reFusionRecipe = (weights: Weights, config: ReFusionConfig): Recipe => ({
+  graph: (job) => reFusionJobGraph(weights, config, job),
+});
+
+function reFusionJobGraph(weights: Weights, config: ReFusionConfig, job: FusionJob): Graph {
+  const { width, height, firstColoured, secondColoured, elementType, reference } = job;
+  const builder = new GraphBuilder();
+  const scale = pictureScale(job);
+  const delta = reference ? 0.5 : 0;
+  const size = { batch: 1, height, width };
+  const input = (name: string, coloured: boolean): Tensor => builder.input(name, { ...size, channels: coloured ? 3 : 1 });
+  const first = input("first", firstColoured);
+  const second = input("second", secondColoured);
+  const luma = (name: string, tensor: Tensor): Tensor => builder.add(name, colour, [tensor], { operation: "luma", limit: scale, elementType });
+  const chroma = (name: string, tensor: Tensor): Tensor => builder.add(name, colour, [tensor], { operation: "rgbToYCrCb", delta });
+
+  const raw = reFusionNetwork(builder, weights, config, luma("first luma", first), luma("second luma", second));
+  const range = builder.add("range", minMax, [raw], {});
+  const stretched = builder.add("stretched", stretch, [raw, range], { scale });
+  const fused = (): Tensor => {
+    if (!firstColoured && !secondColoured) return stretched;
+    const sides = [...(firstColoured ? [chroma("first chroma", first)] : []), ...(secondColoured ? [chroma("second chroma", second)] : [])];
+    const [one, two] = sides as [Tensor, Tensor?];
+    const merged = two ? builder.add("chroma", colour, [one, two], { operation: "mergeChroma", neutral: delta, epsilon: 1e-4 }) : one;
+    const rgb = builder.add("rgb", colour, [stretched, merged], { operation: "yCrCbToRgb", delta, limit: scale });
+    // The published program saves through a function that stretches whatever it is given.
+    return reference ? builder.add("saved", stretch, [rgb, builder.add("rgb range", minMax, [rgb], {})], { scale }) : rgb;
+  };
+  for (const tensor of [fused(), raw, range]) builder.output(tensor);
+  return builder.build();
+}
