@@ -13,7 +13,7 @@ export default defineConfig({
     emptyOutDir: true,
     outDir: "dist",
     lib: {
-      entry: { index: "src/index.ts", node: "src/node.ts", cli: "src/cli/main.ts" },
+      entry: { index: "src/index.ts", node: "src/node.ts", cli: "src/cli/main.ts", "evaluate-worker": "src/cli/evaluate-worker.ts" },
       formats: ["es"],
     },
     rollupOptions: {

@@ -6,7 +6,7 @@ import sharp from "sharp";
 import type { Sharp } from "sharp";
 import { METRICS, PROFILES, type MetricName, type ProfileName } from "../metrics/index.ts";
 import type { EvaluatedPair, EvaluationJob } from "./evaluate-pair.ts";
-import { formatValue, rankOf, type MethodSummary } from "./evaluate-table.ts";
+import { formatDeviation, formatValue, rankOf, type MethodSummary } from "./evaluate-table.ts";
 
 use([BoxplotChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
@@ -84,7 +84,7 @@ function summaryTable(metrics: readonly MetricName[], methods: readonly MethodSu
       const rank = rankOf(metric, method.label, methods);
       const mark = rank === undefined ? "" : ` class="${rank === 1 ? "first" : "second"}"`;
       const spreadOf = summary?.deviation ?? null;
-      const deviation = spreadOf === null ? "" : ` ± ${formatValue(spreadOf)}`;
+      const deviation = spreadOf === null ? "" : ` ± ${formatDeviation(spreadOf, summary?.mean ?? null)}`;
       const missing = summary?.missing ? ` <small>(${summary.missing} undefined)</small>` : "";
       return `<td><span${mark}>${formatValue(summary?.mean ?? null)}</span>${deviation}${missing}</td>`;
     });

@@ -48,6 +48,13 @@ export function formatValue(value: number | null): string {
   return Math.abs(value) >= 0.01 || value === 0 ? value.toFixed(4) : value.toPrecision(4);
 }
 
+/** A deviation with as many decimals as its mean. */
+export function formatDeviation(deviation: number, mean: number | null): string {
+  const text = formatValue(mean);
+  const decimals = /^-?\d+\.(\d+)$/.exec(text)?.[1]?.length;
+  return decimals === undefined ? formatValue(deviation) : deviation.toFixed(decimals);
+}
+
 /** 1 for the best mean, 2 for the next value after it; equal means share their rank. Nothing for one method. */
 export function rankOf(metric: MetricName, label: string, methods: readonly MethodSummary[]): 1 | 2 | undefined {
   if (methods.length < 2) return undefined;
@@ -79,7 +86,7 @@ export function formatSummary(
     const { mean = null, deviation = null } = method.metrics[metric] ?? {};
     const place = rankOf(metric, method.label, methods);
     const text = place === undefined ? formatValue(mean) : rank(formatValue(mean), place);
-    return deviation === null ? text : `${text}${plusMinus}${formatValue(deviation)}`;
+    return deviation === null ? text : `${text}${plusMinus}${formatDeviation(deviation, mean)}`;
   };
   if (format === "table") {
     // One line a metric: with many metrics, columns would not fit a terminal.

@@ -80,11 +80,11 @@ export class Engine {
   async load(source: string | { readonly name: string; readonly bytes: Uint8Array }): Promise<Model> {
     if (typeof source !== "string") {
       const loaded = readModel(source.bytes, source.name);
-      return new Model(this, async () => loaded);
+      return new Model(loaded.model, true, this, async () => loaded);
     }
     shippedWeights(source, "infrared-visible");
     const sources = new Map<string, Promise<ModelSource>>();
-    return new Model(this, (task: Task) => {
+    return new Model(source, true, this, (task: Task) => {
       const { file } = shippedWeights(source, task);
       const known = sources.get(file) ?? this.#readWeights(file).then((bytes) => readModel(bytes, file));
       sources.set(file, known);
@@ -98,7 +98,7 @@ export class Engine {
   }
 }
 
-function readModel(bytes: Uint8Array, name: string): ModelSource {
+function readModel(bytes: Uint8Array, name: string): ModelSource & { readonly model: string } {
   const detected = detectModel(readCheckpoint(bytes, name), name);
   if (detected.model !== "refusion") {
     throw new SinterError("UNKNOWN_MODEL", `${name} holds weights of ${detected.model}, which Sinter can read but not run yet.`, { where: name });
@@ -108,7 +108,7 @@ function readModel(bytes: Uint8Array, name: string): ModelSource {
     if (!tensor) throw new SinterError("WEIGHTS_MISMATCH", `${name} has no tensor ${key}.`, { where: name });
     return { name: key, shape: tensor.shape, data: toFloat32(tensor) };
   };
-  return { name, recipe: reFusionRecipe(weights, detected.config) };
+  return { name, model: detected.model, recipe: reFusionRecipe(weights, detected.config) };
 }
 
 async function fetchWeights(file: string): Promise<Uint8Array> {

@@ -58,12 +58,18 @@ interface Ready {
 
 /** A model with its weights. The plan of the last picture size stays on the GPU, so that pictures of one size cost only their run. */
 export class Model {
+  /** The model's name, as `Engine.load` takes it and `detectModel` finds it. */
+  readonly name: string;
+  /** False for a baseline, which is a formula. */
+  readonly hasWeights: boolean;
   readonly #engine: Engine;
   readonly #source: (task: Task) => Promise<ModelSource>;
   readonly #constants = new Map<ModelSource, { device: Device; store: ConstantStore }>();
   #ready: Ready | undefined;
 
-  constructor(engine: Engine, source: (task: Task) => Promise<ModelSource>) {
+  constructor(name: string, hasWeights: boolean, engine: Engine, source: (task: Task) => Promise<ModelSource>) {
+    this.name = name;
+    this.hasWeights = hasWeights;
     this.#engine = engine;
     this.#source = source;
   }

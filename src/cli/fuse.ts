@@ -1,0 +1,231 @@
+import { createHash } from "node:crypto";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
+import { type Command, Option } from "commander";
+import { writeSafetensors } from "../checkpoints/safetensors.ts";
+import { fromFloat32 } from "../checkpoints/tensor.ts";
+import { SinterError } from "../errors.ts";
+import type { FusedPicture, FuseOptions, Model } from "../fusion/model.ts";
+import { shippedWeights } from "../fusion/shipped.ts";
+import { TASKS, type Task } from "../fusion/tasks.ts";
+import type { Plan } from "../graph/plan.ts";
+import { Engine } from "../node.ts";
+import { checkOutput, type FilePair, isFolder, pairFolders, readError, writeFileAtomically } from "../platform/files.ts";
+import { type DecodedImage, formatOf, readImage, writeImage } from "../platform/images.ts";
+import { createOutput, formatBytes, formatSeconds, type Output } from "./output.ts";
+
+interface FuseFlags {
+  readonly output: string;
+  readonly model?: string;
+  readonly weights?: string;
+  readonly task: Task;
+  readonly precision: "f32" | "f16";
+  readonly device?: string;
+  readonly reference?: boolean;
+  readonly outputs?: "raw";
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly overwrite?: boolean;
+}
+
+/** One fusion to do: the two files and where the picture goes. */
+interface Job extends FilePair {
+  readonly output: string;
+}
+
+/** Adds `sinter fuse FIRST SECOND -o OUT` to the program. */
+export function registerFuse(program: Command): void {
+  program
+    .command("fuse")
+    .description("fuse two pictures of one scene, or two folders of equally named pictures")
+    .argument("<first>", "infrared, functional (PET, SPECT, CT), under-exposed or near-focus side")
+    .argument("<second>", "visible, MRI, over-exposed or far-focus side")
+    .requiredOption("-o, --output <out>", "the fused picture (.png, .tif, .jpg, .webp), or the folder for them")
+    .option("--model <name>", "a shipped model or a baseline (default: refusion)")
+    .option("--weights <file>", "a checkpoint of your own: safetensors or PyTorch")
+    .addOption(new Option("--task <task>", "what the pictures are").choices(TASKS).default("infrared-visible"))
+    .addOption(new Option("--precision <type>", "how tensors are stored on the GPU").choices(["f32", "f16"]).default("f32"))
+    .option("--device <name>", "a part of the name of the GPU to use")
+    .option("--reference", "the published pipeline to the letter, for comparing with papers")
+    .addOption(new Option("--outputs <list>", "further outputs to write beside the picture").choices(["raw"]))
+    .option("--dry-run", "print what would run and how much memory it needs, and fuse nothing")
+    .option("--json", "print one JSON object")
+    .option("--quiet", "no notes and no progress")
+    .option("--overwrite", "replace existing pictures")
+    .action(fuse);
+}
+
+async function fuse(first: string, second: string, flags: FuseFlags): Promise<void> {
+  const out = createOutput(flags);
+  const jobs = await listJobs(first, second, flags, out);
+  const engine = await Engine.open({ ...(flags.device !== undefined && { device: flags.device }) });
+  const stop = new AbortController();
+  const onSignal = (): void => stop.abort(new SinterError("STOPPED", "Stopped. Finished pictures are kept; run the same command again to go on."));
+  process.once("SIGINT", onSignal);
+  process.once("SIGTERM", onSignal);
+  try {
+    const { model, weights } = await loadModel(engine, flags, out);
+    const { device } = engine.context;
+    const head = { model: model.name, task: flags.task, weights, adapter: device.adapter.description || device.adapter.device };
+    out.note(`Fusing with ${model.name} for ${flags.task} on ${head.adapter}.`);
+    if (flags.dryRun) return await dryRun(jobs, model, flags, head, out);
+    const files: object[] = [];
+    const bar = out.progress("fusing", jobs.length);
+    for (const [i, job] of jobs.entries()) {
+      bar.update(i, job.name);
+      files.push(await fuseFiles(job, model, flags, stop.signal, out));
+    }
+    bar.update(jobs.length);
+    bar.stop();
+    out.result({ ...head, files });
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+    engine.dispose();
+  }
+}
+
+async function listJobs(first: string, second: string, { output, overwrite, dryRun }: FuseFlags, out: Output): Promise<Job[]> {
+  const [firstIsFolder, secondIsFolder] = [await isFolder(first), await isFolder(second)];
+  if (firstIsFolder !== secondIsFolder) {
+    const [folder, file] = firstIsFolder ? [first, second] : [second, first];
+    throw new SinterError("FILE_AND_FOLDER", `${folder} is a folder and ${file} is a file.`, { fix: "Give two pictures, or two folders of equally named pictures." });
+  }
+  if (!firstIsFolder) {
+    formatOf(output);
+    if (!dryRun) await checkOutput(output, { overwrite });
+    return [{ name: basename(output), first, second, output }];
+  }
+  const jobs = (await pairFolders(first, second)).map((pair) => ({ ...pair, output: join(output, `${basename(pair.first, extname(pair.first))}.png`) }));
+  if (dryRun) return jobs;
+  await makeFolder(output);
+  const exist = await Promise.all(jobs.map(({ output: path }) => stat(path).then(() => true, () => false)));
+  const left = jobs.filter((_, i) => overwrite || !exist[i]);
+  if (left.length < jobs.length) out.note(`${jobs.length - left.length} of ${jobs.length} pictures are in ${output} already and stay (--overwrite replaces them).`);
+  return left;
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw new SinterError("UNWRITABLE_OUTPUT", `The folder ${folder} cannot be made: ${(cause as Error).message}`, { where: folder, cause });
+  }
+}
+
+async function loadModel(
+  engine: Engine,
+  { model: name, weights: path, task }: FuseFlags,
+  out: Output,
+): Promise<{ model: Model; weights: { file: string; sha256: string } | undefined }> {
+  if (path !== undefined) {
+    const bytes = await readFile(path).catch((cause: unknown) => {
+      throw readError(path, cause);
+    });
+    const model = await engine.load({ name: path, bytes });
+    if (name !== undefined && name !== model.name) {
+      throw new SinterError("MODEL_CONTRADICTION", `--model says ${name}, but ${path} holds weights of ${model.name}.`, {
+        where: path,
+        fix: "Leave out --model, or give weights of that model.",
+      });
+    }
+    return { model, weights: { file: path, sha256: createHash("sha256").update(bytes).digest("hex") } };
+  }
+  const model = await engine.load(name ?? "refusion");
+  if (!model.hasWeights) return { model, weights: undefined };
+  const { file, sha256 } = shippedWeights(model.name, task);
+  out.note(`Weights: ${file}, shipped with Sinter.`);
+  return { model, weights: { file, sha256 } };
+}
+
+interface Sides {
+  readonly first: DecodedImage;
+  readonly second: DecodedImage;
+}
+
+async function readPair({ first, second }: Job, { reference = false }: FuseFlags, out: Output): Promise<Sides> {
+  const read = async (path: string): Promise<DecodedImage> => {
+    const image = await readImage(path, { ignoreProfile: reference });
+    for (const warning of image.warnings) out.warn(`${path}: ${warning}`);
+    // OpenCV's imread, which the published programs use, keeps the high byte of 16-bit files.
+    if (reference && image.data instanceof Uint16Array) return { ...image, depth: 8, data: Uint8Array.from(image.data, (value) => value >> 8) };
+    return image;
+  };
+  const pair = { first: await read(first), second: await read(second) };
+  if (pair.first.width !== pair.second.width || pair.first.height !== pair.second.height) {
+    const size = ({ width, height }: DecodedImage): string => `${width}×${height}`;
+    throw new SinterError("SIZE_MISMATCH", `The pictures of a pair must have the same size: ${first} is ${size(pair.first)}, ${second} is ${size(pair.second)}.`, {
+      where: first,
+      fix: "Register the pictures to each other and crop them to their common part.",
+    });
+  }
+  return pair;
+}
+
+async function fuseFiles(job: Job, model: Model, flags: FuseFlags, signal: AbortSignal, out: Output): Promise<object> {
+  signal.throwIfAborted();
+  const started = performance.now();
+  const pair = await readPair(job, flags, out);
+  const decoded = performance.now();
+  const fused = await model.fuse(pair, { ...fuseOptions(flags), signal });
+  const fusedAt = performance.now();
+  const written = await write(job.output, fused, pair, flags);
+  for (const warning of written.warnings) out.warn(`${job.output}: ${warning}`);
+  const seconds = { decode: (decoded - started) / 1000, ...fused.report.seconds, encode: (performance.now() - fusedAt) / 1000 };
+  const total = (performance.now() - started) / 1000;
+  out.print(`${job.output}: ${fused.width}×${fused.height}, ${fused.channels === 3 ? "colour" : "grey"}, ${written.depth} bit, ${formatSeconds(total)}`);
+  return {
+    first: job.first,
+    second: job.second,
+    output: job.output,
+    ...(written.raw !== undefined && { raw: written.raw }),
+    width: fused.width,
+    height: fused.height,
+    channels: fused.channels,
+    depth: written.depth,
+    seconds: { ...seconds, total },
+    dispatches: fused.report.dispatches,
+    peakBytes: fused.report.peakBytes,
+    warnings: [...pair.first.warnings, ...pair.second.warnings, ...written.warnings],
+  };
+}
+
+function fuseOptions({ task, precision, reference }: FuseFlags): FuseOptions {
+  return { task, precision, ...(reference && { reference }) };
+}
+
+async function write(
+  path: string,
+  fused: FusedPicture,
+  { first, second }: Sides,
+  { overwrite, reference, outputs }: FuseFlags,
+): Promise<{ depth: 8 | 16; warnings: readonly string[]; raw?: string }> {
+  const colourSide = second.channels === 1 && first.channels === 3 ? first : second;
+  const { profile, encoding } = colourSide;
+  const written = await writeImage(path, fused, { overwrite, encoding, ...(!reference && profile && { profile }) });
+  if (outputs === undefined || !fused.raw) return written;
+  const raw = `${path.slice(0, path.length - extname(path).length)}.raw.safetensors`;
+  const tensors = new Map([["raw", fromFloat32(fused.raw, [1, 1, fused.height, fused.width], "F32")]]);
+  await writeFileAtomically(raw, writeSafetensors({ tensors, metadata: {} }), { overwrite });
+  return { ...written, raw };
+}
+
+async function dryRun(jobs: readonly Job[], model: Model, flags: FuseFlags, head: object, out: Output): Promise<void> {
+  const files: object[] = [];
+  for (const job of jobs) {
+    const plan = await model.plan(await readPair(job, flags, out), fuseOptions(flags));
+    const summary = { ...describePlan(plan), first: job.first, second: job.second, output: job.output };
+    files.push(summary);
+    out.print(`${job.first} + ${job.second}: ${summary.dispatches} dispatches, ${(plan.operations / 1e9).toFixed(1)} GFLOP, ${formatBytes(plan.peakBytes)} of GPU memory`);
+    for (const { label, kernel, workgroups, operations, bytes } of plan.dispatches) {
+      out.print(`  ${label.padEnd(32)} ${kernel.name.padEnd(28)} ${workgroups.join("×").padEnd(12)} ${(operations / 1e6).toFixed(1).padStart(9)} MFLOP ${formatBytes(bytes).padStart(8)}`);
+    }
+  }
+  out.result({ ...head, files });
+}
+
+function describePlan(plan: Plan): { dispatches: number; peakBytes: number; operations: number; buffers: readonly number[]; largestBinding: number } {
+  const largestBinding = Math.max(...plan.dispatches.flatMap(({ places }) => Object.values(places).map((place) => ("size" in place ? place.size : 0))));
+  return { dispatches: plan.dispatches.length, peakBytes: plan.peakBytes, operations: plan.operations, buffers: plan.buffers, largestBinding };
+}
