@@ -1,4 +1,5 @@
 import { SinterError } from "../errors.ts";
+import { float16ToFloat32Bits, float32BitsToFloat16 } from "../float16.ts";
 
 /** Element types a checkpoint may hold, named as in the safetensors format. All are little-endian. */
 export type ElementType = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
@@ -128,37 +129,4 @@ function bigIntToNumber(value: bigint): number {
   if (Number.isSafeInteger(number)) return number;
   const sticky = (value & 0x3ffn) === 0n ? 0n : 1n;
   return Number((value >> 10n) | sticky) * 1024;
-}
-
-function float16ToFloat32Bits(half: number): number {
-  const sign = (half & 0x8000) << 16;
-  const exponent = (half >>> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13);
-  if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
-  if (fraction === 0) return sign;
-  // A subnormal half is a normal float: shift its leading one to bit 10, which then falls off as the implicit bit.
-  const shift = Math.clz32(fraction) - 21;
-  return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13);
-}
-
-function float32BitsToFloat16(bits: number): number {
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;
-  // 65520 is halfway between 65504, the largest half, and 65536, so it and all above round to infinity.
-  if (magnitude >= 0x477ff000) return sign | 0x7c00;
-  if (magnitude >= 0x38800000) {
-    const rebased = magnitude - 0x38000000;
-    return sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);
-  }
-  if (magnitude < 0x33000000) return sign;
-  // Subnormal half, in units of 2^-24: significand * 2^(exponent - 126), with the exponent 102 to 112 here.
-  const significand = (magnitude & 0x7fffff) | 0x800000;
-  const shift = 126 - (magnitude >>> 23);
-  const quotient = significand >>> shift;
-  const remainder = significand & ((1 << shift) - 1);
-  const half = 1 << (shift - 1);
-  const roundsUp = remainder > half || (remainder === half && (quotient & 1) === 1);
-  return sign | (quotient + (roundsUp ? 1 : 0));
 }

@@ -86,7 +86,8 @@ async function fuse(first: string, second: string, flags: FuseFlags): Promise<vo
   }
 }
 
-async function listJobs(first: string, second: string, { output, overwrite, dryRun }: FuseFlags, out: Output): Promise<Job[]> {
+async function listJobs(first: string, second: string, flags: FuseFlags, out: Output): Promise<Job[]> {
+  const { output, overwrite } = flags;
   const [firstIsFolder, secondIsFolder] = [await isFolder(first), await isFolder(second)];
   if (firstIsFolder !== secondIsFolder) {
     const [folder, file] = firstIsFolder ? [first, second] : [second, first];
@@ -94,11 +95,11 @@ async function listJobs(first: string, second: string, { output, overwrite, dryR
   }
   if (!firstIsFolder) {
     formatOf(output);
-    if (!dryRun) await checkOutput(output, { overwrite });
+    if (!flags.dryRun) await checkOutput(output, { overwrite });
     return [{ name: basename(output), first, second, output }];
   }
   const jobs = (await pairFolders(first, second)).map((pair) => ({ ...pair, output: join(output, `${basename(pair.first, extname(pair.first))}.png`) }));
-  if (dryRun) return jobs;
+  if (flags.dryRun) return jobs;
   await makeFolder(output);
   const exist = await Promise.all(jobs.map(({ output: path }) => stat(path).then(() => true, () => false)));
   const left = jobs.filter((_, i) => overwrite || !exist[i]);

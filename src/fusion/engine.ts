@@ -5,6 +5,7 @@ import { SinterError } from "../errors.ts";
 import type { Weight } from "../kernels/weights.ts";
 import { type Device, openDevice, wrapDevice } from "../runtime/device.ts";
 import { PipelineCache } from "../runtime/pipelines.ts";
+import { BASELINES } from "./baselines.ts";
 import { Model, type ModelSource } from "./model.ts";
 import { reFusionRecipe } from "./refusion.ts";
 import { shippedWeights } from "./shipped.ts";
@@ -72,8 +73,8 @@ export class Engine {
   }
 
   /**
-   * Loads a model: by name its shipped weights (for ReFusion those of the task of each fusion), or a checkpoint of one's own,
-   * safetensors or PyTorch, as bytes.
+   * Loads a model: by name its shipped weights (for ReFusion those of the task of each fusion) or a baseline (`BASELINES`), or a
+   * checkpoint of one's own, safetensors or PyTorch, as bytes.
    *
    * @throws SinterError `UNKNOWN_MODEL`, or what reading the checkpoint throws.
    */
@@ -81,6 +82,11 @@ export class Engine {
     if (typeof source !== "string") {
       const loaded = readModel(source.bytes, source.name);
       return new Model(loaded.model, true, this, async () => loaded);
+    }
+    const recipe = Object.hasOwn(BASELINES, source) ? BASELINES[source] : undefined;
+    if (recipe) {
+      const baseline = { name: source, recipe };
+      return new Model(source, false, this, async () => baseline);
     }
     shippedWeights(source, "infrared-visible");
     const sources = new Map<string, Promise<ModelSource>>();

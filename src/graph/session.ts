@@ -21,7 +21,7 @@ export class ConstantStore {
     if (known) return known;
     const values = pack();
     const data = elementType === "f16" ? toFloat16(values) : values;
-    const buffer = this.#device.gpu.createBuffer({ label: key, size: data.byteLength, usage: GPUBufferUsage.STORAGE, mappedAtCreation: true });
+    const buffer = this.#device.gpu.createBuffer({ label: key, size: data.byteLength, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM, mappedAtCreation: true });
     new Uint8Array(buffer.getMappedRange()).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     buffer.unmap();
     this.#buffers.set(key, buffer);
@@ -98,7 +98,7 @@ export class Session {
 
     gpu.pushErrorScope("out-of-memory");
     const buffers = plan.buffers.map((size, i) =>
-      gpu.createBuffer({ label: `tensors ${i}`, size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST }),
+      gpu.createBuffer({ label: `tensors ${i}`, size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST }),
     );
     const uniforms = gpu.createBuffer({
       label: "uniforms",
@@ -124,8 +124,8 @@ export class Session {
     const steps = await Promise.all(
       plan.dispatches.map(async (dispatch, i): Promise<Step> => {
         const { pipeline, layout } = await pipelines.get(requests[i] ?? { label: "", code: "", shader: dispatch.shader, constants: {} });
-        const entries = dispatch.shader.bindings.map(({ name, binding, type, members, size }): GPUBindGroupEntry => {
-          if (type === "uniform") {
+        const entries = dispatch.shader.bindings.map(({ name, binding, members, size }): GPUBindGroupEntry => {
+          if (members.length > 0) {
             writeUniforms(uniformData, i * UNIFORM_STRIDE, members, dispatch.uniforms, dispatch.kernel.name);
             return { binding, resource: { buffer: uniforms, offset: i * UNIFORM_STRIDE, size: Math.ceil(size / 16) * 16 } };
           }

@@ -9,13 +9,24 @@ export interface Weight {
   readonly data: Float32Array;
 }
 
-/** [kernel row][kernel column][input channel][vector of output channels], both channel counts filled up with zeros. */
-export function packConvolution({ name, shape, data }: Weight, elementType: ElementType): Constant {
+/** Vectors of a convolution's matrix, both channel counts filled up with zeros. */
+export function convolutionVectors({ shape }: Weight): number {
+  const [outputs = 0, inputs = 0, height = 1, width = 1] = shape;
+  return height * width * vectors(inputs) * 4 * vectors(outputs);
+}
+
+/**
+ * [kernel row][kernel column][input channel][vector of output channels], both channel counts filled up with zeros.
+ *
+ * @param length vectors of the result, at least `convolutionVectors`; the rest is zero
+ */
+export function packConvolution(weight: Weight, elementType: ElementType, length = convolutionVectors(weight)): Constant {
+  const { name, shape, data } = weight;
   const [outputs = 0, inputs = 0, height = 1, width = 1] = shape;
   const columns = vectors(outputs) * 4;
   const rows = vectors(inputs) * 4;
   const pack = (): Float32Array => {
-    const packed = new Float32Array(height * width * rows * columns);
+    const packed = new Float32Array(length * 4);
     const taps = height * width;
     for (let o = 0; o < outputs; o++) {
       for (let i = 0; i < inputs; i++) {
@@ -24,7 +35,7 @@ export function packConvolution({ name, shape, data }: Weight, elementType: Elem
     }
     return packed;
   };
-  return { key: `convolution ${name} ${elementType}`, elementType, pack };
+  return { key: `convolution ${name} ${elementType} ${length}`, elementType, pack };
 }
 
 /** [kernel row][kernel column][vector of channels] from PyTorch's channels × 1 × height × width. */

@@ -34,14 +34,15 @@ const XYDEAS = {
   average: "Σ Q·w / Σ w",
 } as const;
 
-const FMI_NOTE = "from the published code, with MATLAB's edge, dct2 and dwt2 rewritten; not compared with its numbers";
+const FMI_NOTE = "from the published code, with MATLAB's edge and dwt2 rewritten; not compared with its numbers";
 
 /** The one table of the variants; `--explain`, the documentation and the computation all read it. */
 export const PROFILES: { readonly [Name in ProfileName]: Profile } = {
   "tang-matlab": {
     title: "the MATLAB toolkit of Linfeng Tang, since March 2023",
     source: "github.com/Linfeng-Tang/Evaluation-for-Image-Fusion",
-    checked: "MI's 255-as-254 cell, Qabf and VIF share their code with tang-2022-uint8; nine metrics to the printed digits of official ReFusion on its own eight pairs, SSIM on one",
+    checked:
+      "MI, VIF, Qabf, Nabf, MEF_SSIM and FMI_dct: its code run in Octave, to 12 digits; the rest but FMI by other programs",
     grey: MATLAB_GREY,
     colour: "grey",
     metrics: {
@@ -71,12 +72,11 @@ export const PROFILES: { readonly [Name in ProfileName]: Profile } = {
     defaults: ["EN", "MI", "SD", "SF", "AG", "SCD", "VIF", "Qabf", "CC", "MSE", "PSNR", "SSIM", "MEF_SSIM", "Nabf"],
     notes: {
       MI: "EN's histogram has 256 levels, the joint one 255: uint8 arithmetic ends at 255 when 1 is added for the index",
-      PSNR: "add nothing and subtract 48.13 to compare with the usual definition",
+      PSNR: "subtract 48.13 to compare with the usual definition",
       SSIM: "MATLAB's ssim takes doubles for 0–1, so the constants are 255² times too small; with 255 it is about .8",
       MEF_SSIM: "the toolkit prints it as MS_SSIM",
       Nabf: "the toolkit calls analysis_nabf(A, B, F), whose first parameter is the fused picture",
       FMI_pixel: FMI_NOTE,
-      FMI_dct: FMI_NOTE,
       FMI_w: FMI_NOTE,
     },
   },
@@ -114,9 +114,9 @@ export const PROFILES: { readonly [Name in ProfileName]: Profile } = {
       SD: "the author's own correction: Evaluation-for-Image-Fusion, issue 1",
       MEF_SSIM: "the toolkit printed one scale as SSIM, and three scales as MS_SSIM",
       Nabf: "no gradient of levels 0–1 reaches the threshold of 2, so all pixels weigh the same",
+      Qabf: "on levels k/255 rounding decides which gradients are equal or 0; the sums follow MATLAB's conv2",
       VIF: "products of uint8 levels end at 255, so the first scale tells almost nothing",
       FMI_pixel: FMI_NOTE,
-      FMI_dct: FMI_NOTE,
       FMI_w: FMI_NOTE,
     },
   },
@@ -239,7 +239,7 @@ export const PROFILES: { readonly [Name in ProfileName]: Profile } = {
   liu2012: {
     title: "the metrics of Liu et al. 2012 (PAMI 34) by their author",
     source: "github.com/zhengliu6699/imageFusionMetrics",
-    checked: "Q_CB and Q_CV through vifb; the others from the published code",
+    checked: "NMI, NCIE, Qabf and Q_Y: its code run in Octave, to 12 digits; Q_CB and Q_CV through vifb",
     grey: MATLAB_GREY,
     colour: "grey",
     metrics: {

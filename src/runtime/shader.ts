@@ -15,9 +15,9 @@ export interface ShaderBinding {
   readonly name: string;
   readonly binding: number;
   readonly type: GPUBufferBindingType;
-  /** Members of the uniform struct; empty for storage buffers. */
+  /** Members of a uniform struct; empty for storage buffers and for uniform arrays. */
   readonly members: readonly UniformMember[];
-  /** Bytes of the uniform struct; 0 for storage buffers. */
+  /** Bytes of a uniform; 0 for storage buffers. */
   readonly size: number;
 }
 
@@ -121,7 +121,7 @@ export function reflectShader(code: string, where: string): ShaderInterface {
   const group = reflect.getBindGroups()[0] ?? [];
   const bindings = group.filter(Boolean).map((variable): ShaderBinding => {
     if (variable.resourceType === ResourceType.Uniform) {
-      const members = uniformMembers((variable.type as unknown as { members: readonly ReflectedMember[] }).members);
+      const members = uniformMembers((variable.type as { members?: readonly ReflectedMember[] }).members ?? []);
       return { name: variable.name, binding: variable.binding, type: "uniform", members, size: variable.size };
     }
     const type = variable.access === "read" || variable.access === "" ? "read-only-storage" : "storage";

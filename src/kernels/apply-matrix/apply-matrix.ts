@@ -1,11 +1,11 @@
 import { convolve } from "../conv2d/conv2d.ts";
-import { type Operator, shapeError, wholeBinding } from "../kernel.ts";
+import { type Operator, shapeError } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { packVector } from "../weights.ts";
 
 /**
  * A 1×1 convolution by a matrix that was computed for each image.
- * Inputs: the tensor; the matrix, batch × 1 × input channels × output channels; with `residual`, a tensor of the output's shape.
+ * Inputs: the tensor; the matrix, batch × 1 × input channels × output channels, f32; with `residual`, a tensor of the output's shape.
  */
 export interface ApplyMatrixAttributes {
   /** Adds the third input to the result. */
@@ -32,8 +32,7 @@ export const applyMatrix: Operator<ApplyMatrixAttributes> = {
     return convolve({
       input,
       output,
-      matrix: wholeBinding(matrix),
-      matrixStride: matrix.shape.width * vectors(matrix.shape.channels),
+      matrix,
       bias: { constant: packVector(undefined, output.shape.channels) },
       residual,
       kernelHeight: 1,

@@ -39,6 +39,8 @@ export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
     return { batch: query.batch, height: 1, width: vectors(query.channels) * 4, channels: query.channels };
   },
 
+  outputType: () => "f32",
+
   dispatches({ inputs, output, attributes, traits, scratch }): Dispatch[] {
     const [query, key] = inputs as [TensorView, TensorView];
     const { batch, height, width, channels } = query.shape;
@@ -48,7 +50,7 @@ export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
     const chunks = Math.ceil(height / chunkRows);
     const partialSums = scratch("partial sums", { batch, height: pairs.length * chunks, width: SUMS, channels: 4 });
     const sums = scratch("sums", { batch, height: pairs.length, width: SUMS, channels: 4 });
-    const f16 = output.storage.elementType === "f16" ? 1 : 0;
+    const f16 = query.storage.elementType === "f16" ? 1 : 0;
     const lanes = 64;
 
     const chunkBytes = chunkRows * Math.max(rowBytes(query), rowBytes(key));
@@ -102,7 +104,7 @@ export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
       },
       {
         kernel: weightsKernel,
-        defines: { F16: f16 },
+        defines: {},
         constants: { CHANNELS: channels, HEAD_CHANNELS: headChannels, LANES: lanes },
         uniforms: { pairs: pairs.length },
         bindings: {

@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> temperature: array<vec4<f32>>;
 // Which pair holds the products of a vector of q and a vector of k: [vector of q][vector of k].
 @group(0) @binding(3) var<storage, read> pair_of: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> output: array<Element4>;
+@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
 
 fn pair_base(batch: u32, query: u32, key: u32) -> u32 {
   let index = (query / 4u) * VECTORS + key / 4u;
@@ -62,6 +62,6 @@ fn attention_weights(@builtin(global_invocation_id) id: vec3<u32>) {
         weight[i] = exp(score(batch, query, key) - largest[i]) / sum[i];
       }
     }
-    output[(batch * VECTORS * 4u + key) * VECTORS + vector] = Element4(weight);
+    output[(batch * VECTORS * 4u + key) * VECTORS + vector] = weight;
   }
 }

@@ -1,17 +1,10 @@
 #define F16 0
-#define SUBGROUPS 0
 #if F16
 enable f16;
-#endif
-#if SUBGROUPS
-enable subgroups;
-#endif
-#if F16
-alias Element = f16;
+alias Element4 = vec4<f16>;
 #else
-alias Element = f32;
+alias Element4 = vec4<f32>;
 #endif
-alias Element4 = vec4<Element>;
 
 // Where the pixels of a tensor lie in the bound range. Rows are counted through the batch.
 struct View {

@@ -1,13 +1,14 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
+import { SinterError } from "../../errors.ts";
 import type { DeviceTraits } from "../../runtime/device.ts";
 import type { Defines, UniformValues } from "../../runtime/shader.ts";
-import { type Band, type Binding, defineKernel, type Dispatch, type Kernel, type Operator, rowBands, rowsBinding, shapeError, viewUniform } from "../kernel.ts";
+import { type Band, type Binding, defineKernel, type Dispatch, type Kernel, type Operator, rowBands, rowsBinding, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
-import { packConvolution, packVector, type Weight } from "../weights.ts";
+import { convolutionVectors, packConvolution, packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import conv2dCode from "./conv2d.wgsl";
 import pointwiseCode from "./pointwise.wgsl";
-import subgroupCode from "./subgroup.wgsl";
+import weightsCode from "./weights.wgsl";
 
 /** Dense convolution with zero padding. Inputs: the tensor and, with `residual`, a tensor of the output's shape. */
 export interface Conv2dAttributes {
@@ -26,9 +27,8 @@ export interface Conv2dAttributes {
   readonly normalise?: { readonly epsilon: number };
 }
 
-const conv2dKernel = defineKernel("conv2d", activationCode, conv2dCode);
-const pointwiseKernel = defineKernel("conv2d/pointwise", activationCode, pointwiseCode);
-const subgroupKernel = defineKernel("conv2d/subgroup", activationCode, subgroupCode);
+const conv2dKernel = defineKernel("conv2d", activationCode, weightsCode, conv2dCode);
+const pointwiseKernel = defineKernel("conv2d/pointwise", activationCode, weightsCode, pointwiseCode);
 
 export const conv2d: Operator<Conv2dAttributes> = {
   name: "conv2d",
@@ -60,8 +60,7 @@ export const conv2d: Operator<Conv2dAttributes> = {
       input,
       output,
       residual,
-      matrix: { constant: packConvolution(attributes.weight, output.storage.elementType) },
-      matrixStride: 0,
+      matrix: attributes.weight,
       bias: { constant: packVector(attributes.bias, output.shape.channels) },
       traits,
     });
@@ -82,9 +81,8 @@ export interface Convolution {
   readonly stride: number;
   readonly padding: number;
   readonly dilation: number;
-  readonly matrix: Binding;
-  /** Vectors from one image's matrix to the next; 0 when all share one. */
-  readonly matrixStride: number;
+  /** A weight, or a tensor batch × 1 × input channels × output channels in f32. */
+  readonly matrix: Weight | TensorView;
   readonly bias: Binding;
   readonly residual?: TensorView | undefined;
   readonly activation?: Activation | undefined;
@@ -98,56 +96,40 @@ interface Variant {
   readonly defines: Defines;
   readonly constants: Readonly<Record<string, number>>;
   /** Uniforms beside those that all variants have. */
-  readonly uniforms: (band: Band) => UniformValues;
+  readonly uniforms: (band: Band, matrixStride: number) => UniformValues;
   readonly workgroups: (band: Band) => readonly [number, number, number];
 }
 
-/** Input channels that conv2d/subgroup.wgsl can normalise: its NORMALISED_CHANNELS. */
-const NORMALISED_CHANNELS = 128;
+/** Vectors of a uniform buffer of 64 KiB, the most that every device can bind, and of the smaller of the two sizes compiled. */
+const UNIFORM_SIZES = [1024, 4096];
 
-/**
- * Subgroups where their size is fixed and small enough for the channel counts of these networks, else vectors of four channels.
- * On a software adapter with eight lanes the first is 2 to 6 times as fast as the second.
- */
-function chooseVariant(convolution: Convolution): Variant {
-  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, matrixStride, normalise, traits } = convolution;
-  const { height, width, channels } = output.shape;
-  const pointwise = kernelHeight === 1 && kernelWidth === 1 && stride === 1 && padding === 0;
-  const { subgroupSize } = traits;
-  const fitsSubgroups = subgroupSize >= 8 && subgroupSize <= 16 && input.shape.channels % subgroupSize === 0 && channels >= subgroupSize;
-  if (fitsSubgroups && !(normalise && input.shape.channels > NORMALISED_CHANNELS)) {
-    const rows = 16;
-    const columns = channels >= 2 * subgroupSize ? 2 : 1;
-    return {
-      kernel: subgroupKernel,
-      defines: { SUBGROUPS: 1, SUBGROUP_SIZE: subgroupSize, ROWS: rows, COLUMNS: columns, NORMALISE: normalise ? 1 : 0 },
-      constants: {},
-      uniforms: () => ({
-        input_height: input.shape.height,
-        output_height: height,
-        kernel_height: kernelHeight,
-        kernel_width: kernelWidth,
-        stride,
-        padding,
-        dilation,
-        input_channels: input.shape.channels,
-        output_channels: channels,
-        matrix_stride: matrixStride,
-        epsilon: normalise?.epsilon ?? 0,
-      }),
-      workgroups: (band) => [Math.ceil(width / rows), band.rowCount, band.batchCount],
-    };
+/** How a convolution binds its matrix. */
+function bindMatrix({ matrix, output }: Convolution): { binding: Binding; defines: Defines; stride: number } {
+  if ("storage" in matrix) {
+    const { batch, width, channels } = matrix.shape;
+    const stride = width * vectors(channels);
+    if (batch * stride > Math.max(...UNIFORM_SIZES)) {
+      throw new SinterError("SHAPE", `${matrix.storage.name}: a matrix of ${width}×${channels} for each of ${batch} images passes the 64 KiB of a uniform buffer`);
+    }
+    return { binding: wholeBinding(matrix), defines: { UNIFORM_WEIGHTS: 1, WEIGHT_VECTORS: batch * stride }, stride };
   }
+  const size = UNIFORM_SIZES.find((vectorCount) => vectorCount >= convolutionVectors(matrix));
+  return size !== undefined
+    ? { binding: { constant: packConvolution(matrix, "f32", size) }, defines: { UNIFORM_WEIGHTS: 1, WEIGHT_VECTORS: size }, stride: 0 }
+    : { binding: { constant: packConvolution(matrix, output.storage.elementType) }, defines: { UNIFORM_WEIGHTS: 0 }, stride: 0 };
+}
+
+/** Four pixels × two vectors are 32 sums of a vector each: what a thread can keep in registers nearly everywhere. */
+function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, padding, dilation, normalise }: Convolution): Variant {
+  const { height, width, channels } = output.shape;
   const pixels = 4;
   const columns = vectors(channels) === 1 ? 1 : 2;
   const lanes = 32;
-  const columnBlocks = Math.ceil(vectors(channels) / columns);
-  if (pointwise) {
+  if (kernelHeight === 1 && kernelWidth === 1 && stride === 1 && padding === 0) {
     return {
       kernel: pointwiseKernel,
       defines: { PIXELS: pixels, COLUMNS: columns, NORMALISE: normalise ? 1 : 0 },
-      constants: { LANES: lanes },
-      uniforms: (band) => ({
+      uniforms: (band, matrixStride) => ({
         height,
         row_count: band.rowCount,
         input_channels: input.shape.channels,
@@ -155,7 +137,8 @@ function chooseVariant(convolution: Convolution): Variant {
         matrix_stride: matrixStride,
         epsilon: normalise?.epsilon ?? 0,
       }),
-      workgroups: (band) => [Math.ceil((band.rowCount * width) / (pixels * lanes)), columnBlocks, band.batchCount],
+      constants: { LANES: lanes },
+      workgroups: (band) => [Math.ceil((band.rowCount * width) / (pixels * lanes)), 1, band.batchCount],
     };
   }
   return {
@@ -168,7 +151,6 @@ function chooseVariant(convolution: Convolution): Variant {
       DILATION: dilation,
       SPAN: (pixels - 1) * stride + (kernelWidth - 1) * dilation + 1,
     },
-    constants: { LANES: lanes },
     uniforms: () => ({
       input_height: input.shape.height,
       output_height: height,
@@ -177,7 +159,8 @@ function chooseVariant(convolution: Convolution): Variant {
       input_channels: input.shape.channels,
       output_channels: channels,
     }),
-    workgroups: (band) => [Math.ceil(width / (pixels * lanes)), band.rowCount, band.batchCount * columnBlocks],
+    constants: { LANES: lanes },
+    workgroups: (band) => [Math.ceil(width / (pixels * lanes)), band.rowCount, band.batchCount * Math.ceil(vectors(channels) / columns)],
   };
 }
 
@@ -185,6 +168,7 @@ export function convolve(convolution: Convolution): Dispatch[] {
   const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, residual, activation, traits } = convolution;
   const { batch, height, width, channels } = output.shape;
   const variant = chooseVariant(convolution);
+  const matrix = bindMatrix(convolution);
   const rowsRead = (rows: number): number => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1;
   const reads = [{ view: input, rowsRead }, ...(residual ? [{ view: residual, rowsRead: (rows: number) => rows }] : [])];
   const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;
@@ -194,7 +178,7 @@ export function convolve(convolution: Convolution): Dispatch[] {
     const added = residual && bandBinding(band, residual, traits);
     return {
       kernel: variant.kernel,
-      defines: { ...variant.defines, F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: residual ? 1 : 0 },
+      defines: { ...variant.defines, ...matrix.defines, F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: residual ? 1 : 0 },
       constants: { ...variant.constants, ACTIVATION: activationNumber(activation) },
       uniforms: {
         input: viewUniform(source),
@@ -203,9 +187,9 @@ export function convolve(convolution: Convolution): Dispatch[] {
         first_batch: band.firstBatch,
         first_row: band.firstRow,
         slope: activationSlope(activation),
-        ...variant.uniforms(band),
+        ...variant.uniforms(band, matrix.stride),
       },
-      bindings: { input: source, weights: convolution.matrix, bias: convolution.bias, output: bound, ...(added && { residual: added }) },
+      bindings: { input: source, weights: matrix.binding, bias: convolution.bias, output: bound, ...(added && { residual: added }) },
       workgroups: variant.workgroups(band),
       operations: band.batchCount * band.rowCount * width * operationsPerPixel,
     };

@@ -1,7 +1,6 @@
 // Convolution as implicit GEMM: rows of the matrix are output pixels, columns output channels, the inner dimension
 // runs over taps and input channels. Nothing is gathered in memory: a thread keeps PIXELS neighbouring output pixels ×
 // COLUMNS vectors of output channels in registers, and loads each input vector of its span once per kernel row.
-// The index of a weight depends on nothing but the workgroup and the loops, so a workgroup loads it once.
 #define PIXELS 4
 #define COLUMNS 2
 #define KERNEL_WIDTH 3
@@ -30,8 +29,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<Element4>;
-// [kernel row][kernel column][input channel][vector of output channels]
-@group(0) @binding(2) var<storage, read> weights: array<Element4>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> output: array<Element4>;
 #if RESIDUAL
@@ -69,11 +66,11 @@ fn conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_inde
       x[s] = select(vec4<f32>(0.0), vec4<f32>(input[index]), column < params.input.width);
 #endfor
 #for kx KERNEL_WIDTH
-      let tap = ((ky * KERNEL_WIDTH + kx) * input_vectors + v) * 4u * output_vectors;
-#for c COLUMNS
-      let column = tap + min(first_vector + c, output_vectors - 1u);
+      // Past the last column this reads weights of the next row; their sums are not stored.
+      let tap = ((ky * KERNEL_WIDTH + kx) * input_vectors + v) * 4u * output_vectors + first_vector;
 #for i 4
-      let w = vec4<f32>(weights[column + i * output_vectors]);
+#for c COLUMNS
+      let w = vec4<f32>(weights[tap + i * output_vectors + c]);
 #for p PIXELS
       sum[p][c] = fma(vec4<f32>(x[p * STRIDE + kx * DILATION][i]), w, sum[p][c]);
 #endfor

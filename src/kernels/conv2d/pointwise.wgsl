@@ -1,7 +1,6 @@
 // 1×1 convolution as matrix product, pixels counted through a whole image. The matrix is a weight, or one that was computed
 // for each image (matrix_stride vectors apart). With NORMALISE the input is layer-normalised over its channels on the way in.
-// A thread makes PIXELS pixels × COLUMNS vectors of output channels. The index of a weight depends on nothing but the
-// workgroup and the loops, so a workgroup loads it once.
+// A thread makes PIXELS pixels, COLUMNS vectors of output channels at a time.
 #define PIXELS 4
 #define COLUMNS 2
 #define NORMALISE 0
@@ -27,8 +26,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<Element4>;
-// [input channel][vector of output channels]
-@group(0) @binding(2) var<storage, read> weights: array<Element4>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> output: array<Element4>;
 #if RESIDUAL
@@ -44,9 +41,7 @@ fn pointwise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_i
   let batch = params.first_batch + tile.z;
   let first_pixel = (batch * params.height + params.first_row) * params.output.width;
   let pixels = params.row_count * params.output.width;
-  let first_vector = tile.y * COLUMNS;
-  let matrix = batch * params.matrix_stride + first_vector;
-  let last_column = output_vectors - 1u - first_vector;
+  let matrix = batch * params.matrix_stride;
 
   var pixel: array<u32, PIXELS>;
   var source: array<u32, PIXELS>;
@@ -72,49 +67,58 @@ fn pointwise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_i
 #endfor
 #endif
 
-  var sum: array<array<vec4<f32>, COLUMNS>, PIXELS>;
+  for (var first_vector = 0u; first_vector < output_vectors; first_vector += COLUMNS) {
+    var sum: array<array<vec4<f32>, COLUMNS>, PIXELS>;
+    // WGSL does it, but Mesa's lavapipe keeps the sums of the last turn.
+#for p PIXELS
 #for c COLUMNS
-  let b = bias[first_vector + min(c, last_column)];
-#for p PIXELS
-  sum[p][c] = b;
+    sum[p][c] = vec4<f32>(0.0);
 #endfor
 #endfor
-
-  for (var v = 0u; v < input_vectors; v++) {
-    var x: array<vec4<f32>, PIXELS>;
+    // Past the last column this reads weights of the next row; their sums are not stored.
+    var weight = matrix + first_vector;
+    for (var v = 0u; v < input_vectors; v++) {
+      var x: array<vec4<f32>, PIXELS>;
 #for p PIXELS
-    x[p] = vec4<f32>(input[source[p] + v]);
+      x[p] = vec4<f32>(input[source[p] + v]);
 #if NORMALISE
-    x[p] = keep_channels((x[p] - mean[p]) * scale[p], v, params.input_channels);
+      // The padding needs no mask: its weights are zero.
+      x[p] -= mean[p];
 #endif
 #endfor
 #for i 4
 #for c COLUMNS
-    let w = vec4<f32>(weights[matrix + (v * 4u + i) * output_vectors + min(c, last_column)]);
+      let w = vec4<f32>(weights[weight + c]);
 #for p PIXELS
-    sum[p][c] = fma(vec4<f32>(x[p][i]), w, sum[p][c]);
+      sum[p][c] = fma(vec4<f32>(x[p][i]), w, sum[p][c]);
 #endfor
 #endfor
+      weight += output_vectors;
 #endfor
-  }
+    }
 
 #for p PIXELS
-  if (pixel[p] < pixels) {
-    let row_pixel = first_pixel + pixel[p];
-    let destination = (row_pixel - params.output.first_row * params.output.width) * params.output.pixel_vectors + params.output.first_vector;
+    if (pixel[p] < pixels) {
+      let row_pixel = first_pixel + pixel[p];
+      let destination = (row_pixel - params.output.first_row * params.output.width) * params.output.pixel_vectors + params.output.first_vector;
 #if RESIDUAL
-    let added = (row_pixel - params.residual.first_row * params.residual.width) * params.residual.pixel_vectors + params.residual.first_vector;
+      let added = (row_pixel - params.residual.first_row * params.residual.width) * params.residual.pixel_vectors + params.residual.first_vector;
 #endif
 #for c COLUMNS
-    let vector = first_vector + c;
-    if (vector < output_vectors) {
-      var value = activate(sum[p][c], vec4<f32>(params.slope));
-#if RESIDUAL
-      value += vec4<f32>(residual[added + vector]);
+      let vector = first_vector + c;
+      if (vector < output_vectors) {
+#if NORMALISE
+        var value = activate(sum[p][c] * scale[p] + bias[vector], vec4<f32>(params.slope));
+#else
+        var value = activate(sum[p][c] + bias[vector], vec4<f32>(params.slope));
 #endif
-      output[destination + vector] = Element4(keep_channels(value, vector, params.output_channels));
+#if RESIDUAL
+        value += vec4<f32>(residual[added + vector]);
+#endif
+        output[destination + vector] = Element4(keep_channels(value, vector, params.output_channels));
+      }
+#endfor
     }
 #endfor
   }
-#endfor
 }

@@ -12,6 +12,16 @@ import torch
 from model import CONFIG
 from weights import write_safetensors
 
+# The configuration as Sinter's checkpoint reader names its fields (src/checkpoints/refusion-format.ts).
+SAVED_CONFIG = {
+    "dim": CONFIG["dim"],
+    "encoderBlocks": CONFIG["blocks"],
+    "decoderBlocks": CONFIG["blocks"],
+    "heads": CONFIG["heads"],
+    "expansion": CONFIG["expansion"],
+    "bias": False,
+}
+
 
 def main():
     parser = argparse.ArgumentParser(description="Export a checkpoint of train.py.")
@@ -21,7 +31,7 @@ def main():
     state = torch.load(args.checkpoint, map_location="cpu")
     metadata = {
         "model": "refusion",
-        "config": json.dumps(CONFIG, separators=(",", ":")),
+        "config": json.dumps(SAVED_CONFIG, separators=(",", ":")),
         "task": state["task"],
         "source": "trained from random weights by tools/train/refusion",
         "licence": "Apache-2.0",
