@@ -1,0 +1,28 @@
+// Values clipped to 0..limit: one vector of four channels a thread.
+override CHANNELS: u32;
+override VECTORS: u32 = (CHANNELS + 3u) / 4u;
+override LANES: u32 = 64;
+
+struct Params {
+  input: View,
+  output: View,
+  height: u32,
+  first_batch: u32,
+  first_row: u32,
+  limit: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<Element4>;
+@group(0) @binding(2) var<storage, read_write> output: array<Element4>;
+
+@compute @workgroup_size(LANES)
+fn clip(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let item = tile.x * LANES + lane;
+  let vector = item % VECTORS;
+  let column = item / VECTORS;
+  if (column >= params.output.width) { return; }
+  let row = (params.first_batch + tile.z) * params.height + params.first_row + tile.y;
+  let value = clamp(vec4<f32>(input[pixel_index(params.input, row, column) + vector]), vec4<f32>(0.0), vec4<f32>(params.limit));
+  output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, CHANNELS));
+}
