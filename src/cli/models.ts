@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { BASELINES } from "../fusion/baselines.ts";
 import { SHIPPED_WEIGHTS } from "../fusion/shipped.ts";
 import { alignColumns, createOutput, formatBytes } from "./output.ts";
 
@@ -22,8 +23,9 @@ export function registerModels(program: Command): void {
       out.print("Shipped weights:");
       const rows = SHIPPED_WEIGHTS.map(({ model, task, file, bytes, licence, card }) => [model, task, `weights/${file}`, formatBytes(bytes), licence, `weights/${card}`]);
       out.print(alignColumns([["model", "task", "file", "size", "licence", "model card"], ...rows]));
+      out.print(`\nClassical methods, for --model: ${Object.keys(BASELINES).join(", ")}`);
       out.print("\nOfficial checkpoints, for --weights FILE:");
       for (const { model, files, from } of OFFICIAL) out.print(`${model}: ${files.join(", ")} from ${from}`);
-      out.result({ shipped: SHIPPED_WEIGHTS, official: OFFICIAL });
+      out.result({ shipped: SHIPPED_WEIGHTS, classical: Object.keys(BASELINES), official: OFFICIAL });
     });
 }

@@ -5,6 +5,7 @@ import { combine } from "../kernels/combine/combine.ts";
 import { exposureWeights } from "../kernels/exposure-weights/exposure-weights.ts";
 import { minMax } from "../kernels/min-max/min-max.ts";
 import { pyramidExpand, pyramidReduce } from "../kernels/pyramid/pyramid.ts";
+import { addChroma, addPictures } from "./chroma.ts";
 import { type FusionJob, pictureScale, type Recipe } from "./recipe.ts";
 
 /**
@@ -29,7 +30,8 @@ export const BASELINES: Readonly<Record<string, Recipe>> = {
    * Exposure fusion (Mertens, Kautz and Van Reeth 2007): Laplacian pyramids of both pictures, blended with Gaussian pyramids of
    * weights from contrast, saturation and well-exposedness (`exposureWeights`), all with exponent 1 as in the paper; OpenCV's
    * MergeMertens leaves well-exposedness out unless it is asked for. The depth is that of the authors' program, ⌊log₂ of the
-   * smaller side⌋ levels with the top. The paper is about colour; saturation counts only where both pictures have it.
+   * smaller side⌋ levels with the top; the paper names none, and one level more, as OpenCV has, makes the whole picture several grey
+   * levels lighter or darker. The paper is about colour; saturation counts only where both pictures have it.
    */
   mertens: { graph: mertensGraph },
 };
@@ -39,14 +41,9 @@ const LAPLACIAN_LEVELS = 4;
 /** How often the smaller side can be halved. */
 const halvings = ({ width, height }: FusionJob): number => Math.floor(Math.log2(Math.min(width, height)));
 
-function addInputs(builder: GraphBuilder, { width, height, firstColoured, secondColoured }: FusionJob): readonly [Tensor, Tensor] {
-  const input = (name: string, coloured: boolean): Tensor => builder.input(name, { batch: 1, height, width, channels: coloured ? 3 : 1 });
-  return [input("first", firstColoured), input("second", secondColoured)];
-}
-
 function pixelwiseGraph(job: FusionJob, operation: "mean" | "maximum"): Graph {
   const builder = new GraphBuilder();
-  const fused = builder.add("fused", combine, addInputs(builder, job), { operation });
+  const fused = builder.add("fused", combine, addPictures(builder, job), { operation });
   builder.output(fused);
   builder.output(builder.add("range", minMax, [fused], {}));
   return builder.build();
@@ -54,24 +51,18 @@ function pixelwiseGraph(job: FusionJob, operation: "mean" | "maximum"): Graph {
 
 function laplacianGraph(job: FusionJob): Graph {
   const builder = new GraphBuilder();
-  const [first, second] = addInputs(builder, job);
+  const [first, second] = addPictures(builder, job);
   const luma = (tensor: Tensor): Tensor =>
-    tensor.shape.channels === 1 ? tensor : builder.add(`${tensor.name} luma`, colour, [tensor], { operation: "luma", limit: 1, elementType: "f32" });
+    tensor.shape.channels === 1
+      ? tensor
+      : builder.add(`${tensor.name} luma`, colour, [tensor], { operation: "luma", limit: 1, elementType: "f32" });
   const fused = fusePyramids(builder, luma(first), luma(second), Math.min(LAPLACIAN_LEVELS, halvings(job)), (name, one, two, level) =>
     builder.add(name, combine, [one, two], { operation: level === "top" ? "mean" : "largerMagnitude" }),
   );
   const range = builder.add("range", minMax, [fused], {});
 
   const limit = pictureScale(job);
-  const [one, two] = [first, second]
-    .filter(({ shape }) => shape.channels === 3)
-    .map((tensor) => builder.add(`${tensor.name} chroma`, colour, [tensor], { operation: "rgbToYCrCb", delta: 0 }));
-  const merged = one && two ? builder.add("chroma", colour, [one, two], { operation: "mergeChroma", neutral: 0, epsilon: 1e-4 }) : one;
-  builder.output(
-    merged
-      ? builder.add("rgb", colour, [fused, merged], { operation: "yCrCbToRgb", delta: 0, limit })
-      : builder.add("clipped", clip, [fused], { limit }),
-  );
+  builder.output(addChroma(builder, [first, second], fused, { delta: 0, limit }) ?? builder.add("clipped", clip, [fused], { limit }));
   builder.output(range);
   return builder.build();
 }
@@ -79,7 +70,7 @@ function laplacianGraph(job: FusionJob): Graph {
 function mertensGraph(job: FusionJob): Graph {
   const builder = new GraphBuilder();
   const limit = pictureScale(job);
-  const [first, second] = addInputs(builder, job);
+  const [first, second] = addPictures(builder, job);
   const levels = Math.max(0, halvings(job) - 1);
   const weights = gaussianPyramid(builder, builder.add("weights", exposureWeights, [first, second], { limit }), levels);
   const fused = fusePyramids(builder, first, second, levels, (name, one, two, level) => {

@@ -92,9 +92,13 @@ export class Engine {
     const sources = new Map<string, Promise<ModelSource>>();
     return new Model(source, true, this, (task: Task) => {
       const { file } = shippedWeights(source, task);
-      const known = sources.get(file) ?? this.#readWeights(file).then((bytes) => readModel(bytes, file));
-      sources.set(file, known);
-      return known;
+      const known = sources.get(file);
+      if (known) return known;
+      const reading = this.#readWeights(file).then((bytes) => readModel(bytes, file));
+      sources.set(file, reading);
+      // So that a failed download can be tried again.
+      reading.catch(() => sources.delete(file));
+      return reading;
     });
   }
 

@@ -130,7 +130,7 @@ export class Model {
     if ((range[2] ?? 0) > 0) {
       throw new SinterError("NOT_FINITE", `${range[2]} of ${pair.first.width * pair.first.height} values of the result are not finite.`, {
         where: source.name,
-        fix: options.precision === "f16" ? "Use --precision f32." : "The weights may be damaged.",
+        fix: options.precision === "f16" ? "Use --precision f32." : "The pictures hold infinities, or the weights are damaged.",
       });
     }
     const fused = await session.read(fusedName);
@@ -180,11 +180,13 @@ export class Model {
 
 /** From 0..scale to the inputs' number format. The published program truncates x + 0.499999999, which rounds halves down. */
 function encode(fused: Float32Array, scale: number, { first, second }: Pair, reference: boolean): Picture["data"] {
-  if (reference) return Uint8Array.from(fused, (value) => Math.floor(value + 0.499999999));
   const levels = [whiteLevel(first), whiteLevel(second)];
-  if (levels.includes(1)) return fused.map((value) => value / scale);
-  const level = Math.max(...levels);
+  if (levels.includes(1) && !reference) return scale === 1 ? fused : fused.map((value) => value / scale);
+  const level = reference ? 255 : Math.max(...levels);
   const factor = level / scale;
-  const round = (value: number): number => Math.round(Math.min(1, Math.max(0, value)) * factor);
-  return level === 255 ? Uint8Array.from(fused, round) : Uint16Array.from(fused, round);
+  const half = reference ? 0.499999999 : 0.5;
+  const data = level === 255 ? new Uint8Array(fused.length) : new Uint16Array(fused.length);
+  // A plain loop: `Uint8Array.from` with a function is many times slower.
+  for (let i = 0; i < data.length; i++) data[i] = Math.floor(Math.min(scale, Math.max(0, fused[i] ?? 0)) * factor + half);
+  return data;
 }

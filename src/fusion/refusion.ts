@@ -2,6 +2,7 @@ import { type Graph, GraphBuilder, type Tensor } from "../graph/graph.ts";
 import { colour } from "../kernels/colour/colour.ts";
 import { minMax, stretch } from "../kernels/min-max/min-max.ts";
 import { type ReFusionConfig, reFusionNetwork, type Weights } from "../models/refusion/network.ts";
+import { addChroma, addPictures } from "./chroma.ts";
 import { type FusionJob, pictureScale, type Recipe } from "./recipe.ts";
 
 /**
@@ -17,29 +18,19 @@ export const reFusionRecipe = (weights: Weights, config: ReFusionConfig): Recipe
 });
 
 function reFusionJobGraph(weights: Weights, config: ReFusionConfig, job: FusionJob): Graph {
-  const { width, height, firstColoured, secondColoured, elementType, reference } = job;
+  const { elementType, reference } = job;
   const builder = new GraphBuilder();
   const scale = pictureScale(job);
-  const delta = reference ? 0.5 : 0;
-  const size = { batch: 1, height, width };
-  const input = (name: string, coloured: boolean): Tensor => builder.input(name, { ...size, channels: coloured ? 3 : 1 });
-  const first = input("first", firstColoured);
-  const second = input("second", secondColoured);
+  const pictures = addPictures(builder, job);
+  const [first, second] = pictures;
   const luma = (name: string, tensor: Tensor): Tensor => builder.add(name, colour, [tensor], { operation: "luma", limit: scale, elementType });
-  const chroma = (name: string, tensor: Tensor): Tensor => builder.add(name, colour, [tensor], { operation: "rgbToYCrCb", delta });
 
   const raw = reFusionNetwork(builder, weights, config, luma("first luma", first), luma("second luma", second));
   const range = builder.add("range", minMax, [raw], {});
   const stretched = builder.add("stretched", stretch, [raw, range], { scale });
-  const fused = (): Tensor => {
-    if (!firstColoured && !secondColoured) return stretched;
-    const sides = [...(firstColoured ? [chroma("first chroma", first)] : []), ...(secondColoured ? [chroma("second chroma", second)] : [])];
-    const [one, two] = sides as [Tensor, Tensor?];
-    const merged = two ? builder.add("chroma", colour, [one, two], { operation: "mergeChroma", neutral: delta, epsilon: 1e-4 }) : one;
-    const rgb = builder.add("rgb", colour, [stretched, merged], { operation: "yCrCbToRgb", delta, limit: scale });
-    // The published program saves through a function that stretches whatever it is given.
-    return reference ? builder.add("saved", stretch, [rgb, builder.add("rgb range", minMax, [rgb], {})], { scale }) : rgb;
-  };
-  for (const tensor of [fused(), raw, range]) builder.output(tensor);
+  const rgb = addChroma(builder, pictures, stretched, { delta: reference ? 0.5 : 0, limit: scale });
+  // The published program saves colour through a function that stretches whatever it is given.
+  const saved = rgb && reference ? builder.add("saved", stretch, [rgb, builder.add("rgb range", minMax, [rgb], {})], { scale }) : rgb;
+  for (const tensor of [saved ?? stretched, raw, range]) builder.output(tensor);
   return builder.build();
 }

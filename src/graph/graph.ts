@@ -68,9 +68,11 @@ export class GraphBuilder {
    * A slice of a tensor's channels: no work, no copy.
    *
    * @param firstChannel a multiple of four, because channels are stored in vectors of four
+   * @param channels a multiple of four or all that remain, because what fills up the last vector must be zero
    */
   slice(name: string, of: Tensor, firstChannel: number, channels: number): Tensor {
-    if (of.slice || firstChannel % 4 !== 0 || firstChannel + channels > of.shape.channels) {
+    const rest = of.shape.channels - firstChannel;
+    if (of.slice || firstChannel % 4 !== 0 || channels > rest || (channels % 4 !== 0 && channels !== rest)) {
       throw new SinterError("GRAPH", `cannot take channels ${firstChannel}–${firstChannel + channels} of ${of.name}, ${formatShape(of.shape)}`, { where: name });
     }
     return this.#tensor(name, { ...of.shape, channels }, of.elementType, { of, firstChannel });

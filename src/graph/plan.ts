@@ -64,7 +64,7 @@ const own = ({ name, shape, elementType }: Tensor): Placement => ({ storage: { n
 function placeTensors(graph: Graph): { placements: Map<number, Placement>; copied: Set<number> } {
   const placements = new Map<number, Placement>();
   const copied = new Set<number>();
-  const producer = new Map(graph.nodes.map((node) => [node.output.id, node]));
+  const joined = new Set<number>();
   const inputs = new Set(graph.inputs.map(({ id }) => id));
   for (const tensor of graph.inputs) placements.set(tensor.id, own(tensor));
   for (const node of graph.nodes.toReversed()) {
@@ -73,14 +73,18 @@ function placeTensors(graph: Graph): { placements: Map<number, Placement>; copie
     if (!nodeOf(node, concat) || !placement) continue;
     const [first, second] = node.inputs;
     const free = node.inputs.every((input) => !input.slice && !inputs.has(input.id) && !placements.has(input.id));
-    // A node must not read a slice of the storage it writes.
-    const apart = node.inputs.every((input) =>
-      producer.get(input.id)?.inputs.every((read) => !node.inputs.includes(storedTensor(read))),
+    // A node must not read a part of the storage it writes, whichever concatenation put it there.
+    const inStorage = [...placements].filter(([, { storage }]) => storage === placement.storage).map(([id]) => id);
+    const together = new Set([...inStorage, ...node.inputs.map(({ id }) => id)]);
+    const apart = graph.nodes.every(
+      (other) =>
+        other === node || joined.has(other.output.id) || !together.has(other.output.id) || other.inputs.every((read) => !together.has(storedTensor(read).id)),
     );
     if (!first || !second || !free || !apart || first === second || first.shape.channels % 4 !== 0) {
       copied.add(node.output.id);
       continue;
     }
+    joined.add(node.output.id);
     placements.set(first.id, placement);
     placements.set(second.id, { ...placement, firstVector: placement.firstVector + first.shape.channels / 4 });
   }

@@ -146,8 +146,9 @@ export function fuseGate(graph: Graph): Graph {
  */
 export function splitConvolution(graph: Graph): Graph {
   const nodes: Node[] = [];
-  // Stored tensor → its parts by first channel, each to be placed before the first node that reads it.
-  const parts = new Map<number, Map<number, Node>>();
+  // Stored tensor → its parts by their channels, each to be placed before the first node that reads it.
+  const parts = new Map<number, Map<string, Node>>();
+  const channelsOf = ({ shape, slice }: Tensor): string => `${slice?.firstChannel}+${shape.channels}`;
   const nextId = freshId(graph);
   let added = 0;
   for (const node of graph.nodes) {
@@ -158,30 +159,32 @@ export function splitConvolution(graph: Graph): Graph {
     });
     const kept = graph.outputs.some((output) => storedTensor(output) === node.output);
     const apart = reads.length > 1 && reads.every((slices) => slices.length === 1 && slices[0]?.slice);
+    const inputs = node.inputs.map((input) => {
+      const part = input.slice && parts.get(input.slice.of.id)?.get(channelsOf(input));
+      if (!part) return input;
+      if (!nodes.includes(part)) nodes.push(part);
+      return part.output;
+    });
     if (convolution && apart && !kept && !convolution.attributes.residual) {
-      const byChannel = new Map<number, Node>();
-      for (const { shape, slice } of reads.flat()) {
-        if (!slice || byChannel.has(slice.firstChannel)) continue;
+      const byChannels = new Map<string, Node>();
+      for (const tensor of reads.flat()) {
+        const { shape, slice } = tensor;
+        if (!slice || byChannels.has(channelsOf(tensor))) continue;
         const { weight, bias } = convolution.attributes;
-        byChannel.set(slice.firstChannel, {
+        byChannels.set(channelsOf(tensor), {
           ...node,
+          inputs,
           attributes: {
             ...convolution.attributes,
             weight: sliceWeight(weight, slice.firstChannel, shape.channels),
             ...(bias && { bias: sliceWeight(bias, slice.firstChannel, shape.channels) }),
           },
-          output: { id: nextId + added++, name: `${node.output.name}.${slice.firstChannel}`, shape, elementType: node.output.elementType },
+          output: { id: nextId + added++, name: `${node.output.name}[${slice.firstChannel}:${slice.firstChannel + shape.channels}]`, shape, elementType: node.output.elementType },
         });
       }
-      parts.set(node.output.id, byChannel);
+      parts.set(node.output.id, byChannels);
       continue;
     }
-    const inputs = node.inputs.map((input) => {
-      const part = input.slice && parts.get(input.slice.of.id)?.get(input.slice.firstChannel);
-      if (!part) return input;
-      if (!nodes.includes(part)) nodes.push(part);
-      return part.output;
-    });
     nodes.push({ ...node, inputs });
   }
   return { ...graph, nodes };

@@ -36,7 +36,9 @@ export class ConstantStore {
 
 function toFloat16(values: Float32Array): Uint16Array {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  return Uint16Array.from(bits, float32BitsToFloat16);
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < halves.length; i++) halves[i] = float32BitsToFloat16(bits[i] ?? 0);
+  return halves;
 }
 
 /** GPU time of one dispatch. */
@@ -107,9 +109,8 @@ export class Session {
     });
     for (const constant of plan.constants) constants.get(constant);
     const release = (): void => [...buffers, uniforms].forEach((buffer) => buffer.destroy());
-    const outOfMemory = await gpu.popErrorScope();
     try {
-      await compiled;
+      const [outOfMemory] = await Promise.all([gpu.popErrorScope(), compiled]);
       if (outOfMemory) {
         throw new SinterError("OUT_OF_MEMORY", `The device could not allocate ${plan.peakBytes} bytes: ${outOfMemory.message}`, {
           fix: "Fuse a smaller picture, or use --precision f16.",
