@@ -16,9 +16,6 @@ export const vectors = (channels: number): number => Math.ceil(channels / 4);
 
 export const formatShape = ({ batch, height, width, channels }: Shape): string => `${batch}×${height}×${width}×${channels}`;
 
-export const sameShape = (a: Shape, b: Shape): boolean =>
-  a.batch === b.batch && a.height === b.height && a.width === b.width && a.channels === b.channels;
-
 /** Memory that one operator writes and others read: [batch][row][column][vector of 4 channels]. */
 export interface Storage {
   readonly name: string;

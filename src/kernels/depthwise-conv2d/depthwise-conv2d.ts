@@ -63,8 +63,8 @@ function rollingDispatches({ inputs, output, attributes, traits }: OperatorJob<D
   const { weight, bias, gated, activation } = attributes;
   const { elementType } = output.storage;
   const { batch, height, width, channels } = output.shape;
-  const columns = gated ? 1 : 2;
-  const rows = 8;
+  const columns = gated ? 2 : 4;
+  const rows = 16;
   const lanes = 64;
   const operationsPerPixel = 18 * channels * (gated ? 2 : 1);
   const rowsRead = (count: number): number => count + 2;
