@@ -6,6 +6,7 @@ import { writeSafetensors } from "../checkpoints/safetensors.ts";
 import { fromFloat32 } from "../checkpoints/tensor.ts";
 import { SinterError } from "../errors.ts";
 import type { FusedPicture, FuseOptions, Model } from "../fusion/model.ts";
+import { isColoured } from "../fusion/prepare.ts";
 import { shippedWeights } from "../fusion/shipped.ts";
 import { TASKS, type Task } from "../fusion/tasks.ts";
 import type { Plan } from "../graph/plan.ts";
@@ -70,15 +71,7 @@ async function fuse(first: string, second: string, flags: FuseFlags): Promise<vo
     const head = { model: model.name, task: flags.task, weights, adapter: device.adapter.description || device.adapter.device };
     out.note(`Fusing with ${model.name} for ${flags.task} on ${head.adapter}.`);
     if (flags.dryRun) return await dryRun(jobs, model, flags, head, out);
-    const files: object[] = [];
-    const bar = out.progress("fusing", jobs.length);
-    for (const [i, job] of jobs.entries()) {
-      bar.update(i, job.name);
-      files.push(await fuseFiles(job, model, flags, stop.signal, out));
-    }
-    bar.update(jobs.length);
-    bar.stop();
-    out.result({ ...head, files });
+    out.result({ ...head, files: await fuseAll(jobs, model, flags, stop.signal, out) });
   } finally {
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
@@ -86,16 +79,38 @@ async function fuse(first: string, second: string, flags: FuseFlags): Promise<vo
   }
 }
 
+async function fuseAll(jobs: readonly Job[], model: Model, flags: FuseFlags, signal: AbortSignal, out: Output): Promise<object[]> {
+  const files: object[] = [];
+  const bar = out.progress("fusing", jobs.length);
+  try {
+    for (const [i, job] of jobs.entries()) {
+      bar.update(i, job.name);
+      files.push(await fuseFiles(job, model, flags, signal, out));
+    }
+    bar.update(jobs.length);
+  } finally {
+    // Its timer would keep Node from ending.
+    bar.stop();
+  }
+  return files;
+}
+
 async function listJobs(first: string, second: string, flags: FuseFlags, out: Output): Promise<Job[]> {
   const { output, overwrite } = flags;
   const [firstIsFolder, secondIsFolder] = [await isFolder(first), await isFolder(second)];
   if (firstIsFolder !== secondIsFolder) {
     const [folder, file] = firstIsFolder ? [first, second] : [second, first];
+    await stat(file).catch((cause: unknown) => {
+      throw readError(file, cause);
+    });
     throw new SinterError("FILE_AND_FOLDER", `${folder} is a folder and ${file} is a file.`, { fix: "Give two pictures, or two folders of equally named pictures." });
   }
   if (!firstIsFolder) {
     formatOf(output);
-    if (!flags.dryRun) await checkOutput(output, { overwrite });
+    if (!flags.dryRun) {
+      await checkOutput(output, { overwrite });
+      if (flags.outputs) await checkOutput(rawPath(output), { overwrite });
+    }
     return [{ name: basename(output), first, second, output }];
   }
   const jobs = (await pairFolders(first, second)).map((pair) => ({ ...pair, output: join(output, `${basename(pair.first, extname(pair.first))}.png`) }));
@@ -148,7 +163,7 @@ interface Sides {
 async function readPair({ first, second }: Job, { reference = false }: FuseFlags, out: Output): Promise<Sides> {
   const read = async (path: string): Promise<DecodedImage> => {
     const image = await readImage(path, { ignoreProfile: reference });
-    for (const warning of image.warnings) out.warn(`${path}: ${warning}`);
+    image.warnings.forEach(out.warn);
     // OpenCV's imread, which the published programs use, keeps the high byte of 16-bit files.
     if (reference && image.data instanceof Uint16Array) return { ...image, depth: 8, data: Uint8Array.from(image.data, (value) => value >> 8) };
     return image;
@@ -172,7 +187,7 @@ async function fuseFiles(job: Job, model: Model, flags: FuseFlags, signal: Abort
   const fused = await model.fuse(pair, { ...fuseOptions(flags), signal });
   const fusedAt = performance.now();
   const written = await write(job.output, fused, pair, flags);
-  for (const warning of written.warnings) out.warn(`${job.output}: ${warning}`);
+  written.warnings.forEach(out.warn);
   const seconds = { decode: (decoded - started) / 1000, ...fused.report.seconds, encode: (performance.now() - fusedAt) / 1000 };
   const total = (performance.now() - started) / 1000;
   out.print(`${job.output}: ${fused.width}×${fused.height}, ${fused.channels === 3 ? "colour" : "grey"}, ${written.depth} bit, ${formatSeconds(total)}`);
@@ -202,15 +217,18 @@ async function write(
   { first, second }: Sides,
   { overwrite, reference, outputs }: FuseFlags,
 ): Promise<{ depth: 8 | 16; warnings: readonly string[]; raw?: string }> {
-  const colourSide = second.channels === 1 && first.channels === 3 ? first : second;
+  const colourSide = isColoured(first) && !isColoured(second) ? first : second;
   const { profile, encoding } = colourSide;
   const written = await writeImage(path, fused, { overwrite, encoding, ...(!reference && profile && { profile }) });
   if (outputs === undefined || !fused.raw) return written;
-  const raw = `${path.slice(0, path.length - extname(path).length)}.raw.safetensors`;
+  const raw = rawPath(path);
   const tensors = new Map([["raw", fromFloat32(fused.raw, [1, 1, fused.height, fused.width], "F32")]]);
   await writeFileAtomically(raw, writeSafetensors({ tensors, metadata: {} }), { overwrite });
   return { ...written, raw };
 }
+
+/** Where the network's own output goes, beside the picture. */
+const rawPath = (picture: string): string => `${picture.slice(0, picture.length - extname(picture).length)}.raw.safetensors`;
 
 async function dryRun(jobs: readonly Job[], model: Model, flags: FuseFlags, head: object, out: Output): Promise<void> {
   const files: object[] = [];

@@ -41,7 +41,7 @@ export function checkPair({ first, second }: Pair): void {
 export function preparePicture(picture: Picture, scale: number): PreparedPicture {
   const { channels, data } = picture;
   const factor = scale / whiteLevel(picture);
-  const coloured = channels === 3 && hasColour(data);
+  const coloured = isColoured(picture);
   const step = channels === 3 && !coloured ? 3 : 1;
   const values = new Float32Array(data.length / step);
   // A factor of exactly 1 keeps 8-bit numbers as they are; otherwise one rounding to f32.
@@ -49,7 +49,9 @@ export function preparePicture(picture: Picture, scale: number): PreparedPicture
   return { coloured, data: values };
 }
 
-function hasColour(data: Picture["data"]): boolean {
+/** Whether the channels differ anywhere. */
+export function isColoured({ channels, data }: Picture): boolean {
+  if (channels === 1) return false;
   for (let i = 0; i < data.length; i += 3) {
     if (data[i] !== data[i + 1] || data[i + 1] !== data[i + 2]) return true;
   }

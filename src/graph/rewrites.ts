@@ -3,6 +3,7 @@ import { conv2d, isPointwise } from "../kernels/conv2d/conv2d.ts";
 import { depthwiseConv2d, type DepthwiseConv2dAttributes } from "../kernels/depthwise-conv2d/depthwise-conv2d.ts";
 import { elementwise } from "../kernels/elementwise/elementwise.ts";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.ts";
+import { formatShape } from "../kernels/tensor.ts";
 import type { Weight } from "../kernels/weights.ts";
 import { countUses, type Graph, type Node, nodeOf, replaceNode, storedTensor, type Tensor } from "./graph.ts";
 
@@ -218,7 +219,7 @@ export function fuseResidual(graph: Graph): Graph {
   const nodes = graph.nodes.map((node) => {
     if (nodeOf(node, elementwise)?.attributes.operation !== "add") return node;
     const [a, b] = node.inputs;
-    if (!a || !b) return node;
+    if (!a || !b || formatShape(a.shape) !== formatShape(b.shape)) return node;
     for (const [result, residual] of [[b, a], [a, b]] as const) {
       const before = producer.get(result.id);
       if (uses.get(result.id) !== 1) continue;

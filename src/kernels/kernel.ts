@@ -144,17 +144,17 @@ export function rowBands(
   const { batch, height } = output.shape;
   const limit = traits.maxStorageBufferBindingSize;
   const operands = [{ view: output, rowsRead: (rows: number) => rows }, ...inputs];
-  const fits = (rows: number): boolean =>
-    (operations / (batch * height)) * rows <= MAX_OPERATIONS_PER_DISPATCH &&
+  const canBind = (rows: number): boolean =>
     operands.every(({ view, rowsRead }) => {
-      const whole = rows === batch * height ? view.shape.batch * view.shape.height : undefined;
+      const whole = view.shape.batch * view.shape.height;
       const slack = alignedRows(view, traits.bindingAlignment) - 1;
-      return (whole ?? rowsRead(rows) + slack) * rowBytes(view) <= limit;
+      return (rows === batch * height ? whole : Math.min(whole, rowsRead(rows) + slack)) * rowBytes(view) <= limit;
     });
+  const fits = (rows: number): boolean => (operations / (batch * height)) * rows <= MAX_OPERATIONS_PER_DISPATCH && canBind(rows);
   if (fits(batch * height)) return [{ firstBatch: 0, batchCount: batch, firstRow: 0, rowCount: height }];
   let rows = Math.max(1, Math.ceil(height / step)) * step;
   while (rows > step && !fits(rows)) rows = Math.ceil(rows / 2 / step) * step;
-  if (!fits(rows) && operands.some(({ view, rowsRead }) => rowsRead(rows) * rowBytes(view) > limit)) {
+  if (!canBind(rows)) {
     throw new SinterError(
       "TOO_WIDE",
       `${rows} rows of ${formatShape(output.shape)} need a binding over the device's limit of ${limit} bytes`,

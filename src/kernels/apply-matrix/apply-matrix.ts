@@ -1,3 +1,4 @@
+import { SinterError } from "../../errors.ts";
 import { convolve } from "../conv2d/conv2d.ts";
 import { type Operator, shapeError } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
@@ -25,6 +26,11 @@ export const applyMatrix: Operator<ApplyMatrixAttributes> = {
     const output = { ...input, channels: matrix.channels };
     if (added && formatShape(added) !== formatShape(output)) return shapeError("applyMatrix", `the residual must be ${formatShape(output)}`, inputs);
     return output;
+  },
+
+  outputType([input = "f32", matrix]) {
+    if (matrix !== "f32") throw new SinterError("SHAPE", `applyMatrix: the matrix must be f32, not ${matrix}`, { where: "applyMatrix" });
+    return input;
   },
 
   dispatches({ inputs, output, traits }) {

@@ -70,13 +70,14 @@ export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
       return {
         kernel: correlationKernel,
         defines: { F16: f16 },
-        constants: { LANES: lanes, CHUNK_ROWS: chunkRows },
+        constants: { LANES: lanes },
         uniforms: {
           query: viewUniform(boundQuery),
           key: viewUniform(boundKey),
           height,
           first_batch: firstBatch,
           first_chunk: firstChunk,
+          chunk_rows: chunkRows,
           chunks,
           pairs: pairs.length,
         },
@@ -105,8 +106,8 @@ export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
       {
         kernel: weightsKernel,
         defines: {},
-        constants: { CHANNELS: channels, HEAD_CHANNELS: headChannels, LANES: lanes },
-        uniforms: { pairs: pairs.length },
+        constants: { LANES: lanes },
+        uniforms: { pairs: pairs.length, channels, head_channels: headChannels },
         bindings: {
           sums: wholeBinding(sums),
           temperature: { constant: packVector(attributes.temperature, attributes.heads) },

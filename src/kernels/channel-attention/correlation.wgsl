@@ -1,7 +1,6 @@
 // First pass of transposed channel attention: for a pair of channel vectors, the 4×4 products of q and k and the squares of
 // both, summed over a fixed chunk of rows. The chunks do not depend on how the picture is banded, so neither do the sums.
 override LANES: u32 = 64;
-override CHUNK_ROWS: u32;
 
 struct Params {
   query: View,
@@ -9,6 +8,8 @@ struct Params {
   height: u32,
   first_batch: u32,
   first_chunk: u32,
+  // Rows of a chunk.
+  chunk_rows: u32,
   chunks: u32,
   pairs: u32,
 }
@@ -28,8 +29,8 @@ fn correlation(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation
   let batch = params.first_batch + tile.z;
   let chunk = params.first_chunk + tile.x;
   let pair = pairs[tile.y];
-  let first_row = chunk * CHUNK_ROWS;
-  let end_row = min(first_row + CHUNK_ROWS, params.height);
+  let first_row = chunk * params.chunk_rows;
+  let end_row = min(first_row + params.chunk_rows, params.height);
   let width = params.query.width;
 
   var sums: array<vec4<f32>, 6>;

@@ -1,13 +1,12 @@
 // Last pass of transposed channel attention: normalises q and k to length 1 over the pixels, applies the head's temperature
 // and the softmax. The result is the matrix of a 1×1 convolution, [input channel][vector of output channels], zero between
 // heads. One thread makes the columns of four output channels.
-override CHANNELS: u32;
-override VECTORS: u32 = (CHANNELS + 3u) / 4u;
-override HEAD_CHANNELS: u32;
 override LANES: u32 = 64;
 
 struct Params {
   pairs: u32,
+  channels: u32,
+  head_channels: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,8 +18,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read> pair_of: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
 
+fn channel_vectors() -> u32 {
+  return (params.channels + 3u) / 4u;
+}
+
 fn pair_base(batch: u32, query: u32, key: u32) -> u32 {
-  let index = (query / 4u) * VECTORS + key / 4u;
+  let index = (query / 4u) * channel_vectors() + key / 4u;
   return (batch * params.pairs + u32(pair_of[index / 4u][index % 4u])) * 6u;
 }
 
@@ -34,7 +37,7 @@ fn key_length(batch: u32, channel: u32) -> f32 {
 }
 
 fn score(batch: u32, query: u32, key: u32) -> f32 {
-  let head = query / HEAD_CHANNELS;
+  let head = query / params.head_channels;
   let product = sums[pair_base(batch, query, key) + query % 4u][key % 4u];
   return product / query_length(batch, query) / key_length(batch, key) * temperature[head / 4u][head % 4u];
 }
@@ -43,25 +46,25 @@ fn score(batch: u32, query: u32, key: u32) -> f32 {
 fn attention_weights(@builtin(global_invocation_id) id: vec3<u32>) {
   let batch = id.y;
   let vector = id.x;
-  if (vector >= VECTORS) { return; }
+  if (vector >= channel_vectors()) { return; }
 
   var largest = vec4<f32>(-3.4e38);
   var sum = vec4<f32>(0.0);
   for (var i = 0u; i < 4u; i++) {
     let query = vector * 4u + i;
-    if (query >= CHANNELS) { break; }
-    let first = (query / HEAD_CHANNELS) * HEAD_CHANNELS;
-    for (var key = first; key < first + HEAD_CHANNELS; key++) { largest[i] = max(largest[i], score(batch, query, key)); }
-    for (var key = first; key < first + HEAD_CHANNELS; key++) { sum[i] += exp(score(batch, query, key) - largest[i]); }
+    if (query >= params.channels) { break; }
+    let first = (query / params.head_channels) * params.head_channels;
+    for (var key = first; key < first + params.head_channels; key++) { largest[i] = max(largest[i], score(batch, query, key)); }
+    for (var key = first; key < first + params.head_channels; key++) { sum[i] += exp(score(batch, query, key) - largest[i]); }
   }
-  for (var key = 0u; key < VECTORS * 4u; key++) {
+  for (var key = 0u; key < channel_vectors() * 4u; key++) {
     var weight = vec4<f32>(0.0);
     for (var i = 0u; i < 4u; i++) {
       let query = vector * 4u + i;
-      if (query < CHANNELS && key < CHANNELS && query / HEAD_CHANNELS == key / HEAD_CHANNELS) {
+      if (query < params.channels && key < params.channels && query / params.head_channels == key / params.head_channels) {
         weight[i] = exp(score(batch, query, key) - largest[i]) / sum[i];
       }
     }
-    output[(batch * VECTORS * 4u + key) * VECTORS + vector] = weight;
+    output[(batch * channel_vectors() * 4u + key) * channel_vectors() + vector] = weight;
   }
 }

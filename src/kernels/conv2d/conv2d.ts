@@ -174,7 +174,7 @@ export function convolve(convolution: Convolution): Dispatch[] {
   const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;
   return rowBands(output, reads, batch * height * width * operationsPerPixel, traits).map((band): Dispatch => {
     const bound = bandBinding(band, output, traits);
-    const source = haloBinding(band, input, output, stride, padding, rowsRead(band.rowCount), traits);
+    const source = haloBinding(band, input, stride, padding, rowsRead(band.rowCount), traits);
     const added = residual && bandBinding(band, residual, traits);
     return {
       kernel: variant.kernel,
@@ -206,15 +206,15 @@ export function bandBinding(band: Band, view: TensorView, traits: DeviceTraits):
 export function haloBinding(
   band: Band,
   input: TensorView,
-  output: TensorView,
   stride: number,
   padding: number,
   rowsRead: number,
   traits: DeviceTraits,
 ): ReturnType<typeof rowsBinding> {
   const { height } = input.shape;
-  if (band.rowCount === output.shape.height) return rowsBinding(input, band.firstBatch * height, band.batchCount * height, traits);
-  const first = Math.max(0, band.firstRow * stride - padding);
+  if (band.batchCount > 1) return rowsBinding(input, band.firstBatch * height, band.batchCount * height, traits);
+  // A band that lies wholly in the padding reads no row, but a binding cannot be empty.
+  const first = Math.min(height - 1, Math.max(0, band.firstRow * stride - padding));
   const end = Math.min(height, band.firstRow * stride - padding + rowsRead);
   return rowsBinding(input, band.firstBatch * height + first, Math.max(1, end - first), traits);
 }

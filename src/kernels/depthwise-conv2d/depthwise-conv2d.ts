@@ -71,12 +71,12 @@ function rollingDispatches({ inputs, output, attributes, traits }: OperatorJob<D
   const reads = [input, ...(second ? [second] : [])].map((view) => ({ view, rowsRead }));
   return rowBands(output, reads, batch * height * width * operationsPerPixel, traits).map((band): Dispatch => {
     const bound = bandBinding(band, output, traits);
-    const source = haloBinding(band, input, output, 1, 1, rowsRead(band.rowCount), traits);
-    const gate = second && haloBinding(band, second, output, 1, 1, rowsRead(band.rowCount), traits);
+    const source = haloBinding(band, input, 1, 1, rowsRead(band.rowCount), traits);
+    const gate = second && haloBinding(band, second, 1, 1, rowsRead(band.rowCount), traits);
     return {
       kernel: rollingKernel,
       defines: { F16: elementType === "f16" ? 1 : 0, COLUMNS: columns, ROWS: rows, SPAN: columns + 2, GATED: gated ? 1 : 0 },
-      constants: { VECTORS: vectors(channels), CHANNELS: channels, LANES: lanes, ACTIVATION: activationNumber(activation) },
+      constants: { LANES: lanes, ACTIVATION: activationNumber(activation) },
       uniforms: {
         input: viewUniform(source),
         gated: viewUniform(gate ?? source),
@@ -85,6 +85,7 @@ function rollingDispatches({ inputs, output, attributes, traits }: OperatorJob<D
         first_batch: band.firstBatch,
         first_row: band.firstRow,
         end_row: band.firstRow + band.rowCount,
+        channels,
         slope: activationSlope(activation),
       },
       bindings: {
@@ -116,20 +117,11 @@ function generalDispatches({ inputs, output, attributes, traits }: OperatorJob<D
   const rowsRead = (rows: number): number => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1;
   return rowBands(output, [{ view: input, rowsRead }], batch * height * width * operationsPerPixel, traits).map((band): Dispatch => {
     const bound = bandBinding(band, output, traits);
-    const source = haloBinding(band, input, output, stride, padding, rowsRead(band.rowCount), traits);
+    const source = haloBinding(band, input, stride, padding, rowsRead(band.rowCount), traits);
     return {
       kernel: generalKernel,
       defines: { F16: elementType === "f16" ? 1 : 0 },
-      constants: {
-        VECTORS: vectors(channels),
-        CHANNELS: channels,
-        KERNEL_HEIGHT: kernelHeight,
-        KERNEL_WIDTH: kernelWidth,
-        STRIDE: stride,
-        DILATION: dilation,
-        LANES: lanes,
-        ACTIVATION: activationNumber(activation),
-      },
+      constants: { LANES: lanes, ACTIVATION: activationNumber(activation) },
       uniforms: {
         input: viewUniform(source),
         output: viewUniform(bound),
@@ -137,7 +129,12 @@ function generalDispatches({ inputs, output, attributes, traits }: OperatorJob<D
         output_height: height,
         first_batch: band.firstBatch,
         first_row: band.firstRow,
+        channels,
+        kernel_height: kernelHeight,
+        kernel_width: kernelWidth,
+        stride,
         padding,
+        dilation,
         slope: activationSlope(activation),
       },
       bindings: {

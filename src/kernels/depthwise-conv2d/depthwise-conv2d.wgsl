@@ -7,8 +7,6 @@
 #define SPAN 4
 #define GATED 0
 
-override VECTORS: u32;
-override CHANNELS: u32;
 override LANES: u32 = 64;
 
 struct Params {
@@ -19,6 +17,7 @@ struct Params {
   first_batch: u32,
   first_row: u32,
   end_row: u32,
+  channels: u32,
   slope: f32,
 }
 
@@ -37,9 +36,10 @@ struct Params {
 @compute @workgroup_size(LANES)
 fn depthwise_conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   // Neighbouring lanes take neighbouring vectors of a pixel, so that they read neighbouring addresses.
+  let channel_vectors = (params.channels + 3u) / 4u;
   let item = tile.x * LANES + lane;
-  let vector = item % VECTORS;
-  let first_column = (item / VECTORS) * COLUMNS;
+  let vector = item % channel_vectors;
+  let first_column = (item / channel_vectors) * COLUMNS;
   let first_row = params.first_row + tile.y * ROWS;
   let end_row = min(first_row + ROWS, params.end_row);
   let batch = params.first_batch + tile.z;
@@ -48,13 +48,13 @@ fn depthwise_conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoc
 
   var w: array<vec4<f32>, 9>;
 #for i 9
-  w[i] = vec4<f32>(weights[i * VECTORS + vector]);
+  w[i] = vec4<f32>(weights[i * channel_vectors + vector]);
 #endfor
   let b = bias[vector];
 #if GATED
   var gated_w: array<vec4<f32>, 9>;
 #for i 9
-  gated_w[i] = vec4<f32>(gated_weights[i * VECTORS + vector]);
+  gated_w[i] = vec4<f32>(gated_weights[i * channel_vectors + vector]);
 #endfor
   let gated_b = gated_bias[vector];
 #endif
@@ -120,7 +120,7 @@ fn depthwise_conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoc
 #else
         let value = activate(above[c], vec4<f32>(params.slope));
 #endif
-        output[pixel_index(params.output, output_row, first_column + c) + vector] = Element4(keep_channels(value, vector, CHANNELS));
+        output[pixel_index(params.output, output_row, first_column + c) + vector] = Element4(keep_channels(value, vector, params.channels));
       }
 #endfor
     }

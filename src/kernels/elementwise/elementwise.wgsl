@@ -3,8 +3,6 @@
 #define SECOND 0
 
 override OPERATION: u32;
-override CHANNELS: u32;
-override VECTORS: u32 = (CHANNELS + 3u) / 4u;
 override LANES: u32 = 64;
 
 struct Params {
@@ -14,6 +12,9 @@ struct Params {
   height: u32,
   first_batch: u32,
   first_row: u32,
+  channels: u32,
+  // 1: the second tensor has one number a channel.
+  broadcast: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -27,16 +28,19 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn elementwise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let channel_vectors = (params.channels + 3u) / 4u;
   let item = tile.x * LANES + lane;
-  let vector = item % VECTORS;
-  let column = item / VECTORS;
+  let vector = item % channel_vectors;
+  let column = item / channel_vectors;
   if (column >= params.output.width) { return; }
-  let row = (params.first_batch + tile.z) * params.height + params.first_row + tile.y;
+  let batch = params.first_batch + tile.z;
+  let row = batch * params.height + params.first_row + tile.y;
 
   let a = vec4<f32>(first[pixel_index(params.first, row, column) + vector]);
   var value = activate(a, slope[vector]);
 #if SECOND
-  let b = vec4<f32>(second[pixel_index(params.second, row, column) + vector]);
+  let pixel = select(pixel_index(params.second, row, column), pixel_index(params.second, batch, 0u), params.broadcast == 1u);
+  let b = vec4<f32>(second[pixel + vector]);
   switch OPERATION {
     case 1u: { value = a + b; }
     case 2u: { value = a * b; }
@@ -44,5 +48,5 @@ fn elementwise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation
     default: {}
   }
 #endif
-  output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, CHANNELS));
+  output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, params.channels));
 }

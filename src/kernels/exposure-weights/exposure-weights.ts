@@ -45,8 +45,8 @@ export const exposureWeights: Operator<ExposureWeightsAttributes> = {
     const reads = [first, second].map((view) => ({ view, rowsRead }));
     return rowBands(output, reads, batch * height * width * 100, traits).map((band) => {
       const bound = bandBinding(band, output, traits);
-      const source = haloBinding(band, first, output, 1, 1, rowsRead(band.rowCount), traits);
-      const other = haloBinding(band, second, output, 1, 1, rowsRead(band.rowCount), traits);
+      const source = haloBinding(band, first, 1, 1, rowsRead(band.rowCount), traits);
+      const other = haloBinding(band, second, 1, 1, rowsRead(band.rowCount), traits);
       return {
         kernel,
         defines: {},

@@ -2,7 +2,6 @@
 // infinity, so they are found by their exponent bits: z counts the values that are not finite.
 override CHANNELS: u32;
 override VECTORS: u32 = (CHANNELS + 3u) / 4u;
-override CHUNK_ROWS: u32;
 override LANES: u32 = 64;
 
 struct Params {
@@ -10,6 +9,8 @@ struct Params {
   height: u32,
   first_batch: u32,
   first_chunk: u32,
+  // Rows of a chunk.
+  chunk_rows: u32,
   chunks: u32,
 }
 
@@ -28,12 +29,12 @@ fn merge(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
 fn min_max_chunk(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let batch = params.first_batch + tile.z;
   let chunk = params.first_chunk + tile.x;
-  let end_row = min((chunk + 1u) * CHUNK_ROWS, params.height);
+  let end_row = min((chunk + 1u) * params.chunk_rows, params.height);
 
   var smallest = vec4<f32>(3.4e38);
   var largest = vec4<f32>(-3.4e38);
   var not_finite = 0u;
-  for (var row = chunk * CHUNK_ROWS; row < end_row; row++) {
+  for (var row = chunk * params.chunk_rows; row < end_row; row++) {
     for (var column = lane; column < params.input.width; column += LANES) {
       let index = pixel_index(params.input, batch * params.height + row, column);
       for (var v = 0u; v < VECTORS; v++) {

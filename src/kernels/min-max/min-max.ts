@@ -40,8 +40,8 @@ export const minMax: Operator<Record<never, never>> = {
         return {
           kernel: chunkKernel,
           defines: { F16: input.storage.elementType === "f16" ? 1 : 0 },
-          constants: { CHANNELS: channels, CHUNK_ROWS: chunkRows, LANES: lanes },
-          uniforms: { input: viewUniform(source), height, first_batch: band.firstBatch, first_chunk: band.firstRow / chunkRows, chunks },
+          constants: { CHANNELS: channels, LANES: lanes },
+          uniforms: { input: viewUniform(source), height, first_batch: band.firstBatch, first_chunk: band.firstRow / chunkRows, chunk_rows: chunkRows, chunks },
           bindings: { input: source, partial_results: wholeBinding(partialResults) },
           workgroups: [Math.ceil(band.rowCount / chunkRows), 1, band.batchCount],
           operations: band.batchCount * band.rowCount * width * channels * 2,

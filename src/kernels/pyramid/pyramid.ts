@@ -34,7 +34,7 @@ export const pyramidReduce: Operator<Record<never, never>> = {
     const rowsRead = (rows: number): number => 2 * (rows - 1) + 5;
     return rowBands(output, [{ view: input, rowsRead }], batch * height * width * operationsPerPixel, traits).map((band) => {
       const bound = bandBinding(band, output, traits);
-      const source = haloBinding(band, input, output, 2, 2, rowsRead(band.rowCount), traits);
+      const source = haloBinding(band, input, 2, 2, rowsRead(band.rowCount), traits);
       return {
         kernel: reduceKernel,
         defines: { F16: output.storage.elementType === "f16" ? 1 : 0 },
@@ -90,7 +90,7 @@ export const pyramidExpand: Operator<PyramidExpandAttributes> = {
     return rowBands(output, reads, batch * height * width * operationsPerPixel, traits, 2).map((band) => {
       const bound = bandBinding(band, output, traits);
       const source = bandBinding(band, fine, traits);
-      const other = haloBinding(band, coarse, output, 0.5, 1, rowsRead(band.rowCount), traits);
+      const other = haloBinding(band, coarse, 0.5, 1, rowsRead(band.rowCount), traits);
       return {
         kernel: expandKernel,
         defines: { F16: output.storage.elementType === "f16" ? 1 : 0 },

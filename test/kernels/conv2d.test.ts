@@ -1,0 +1,155 @@
+import * as fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Activation } from "../../src/kernels/activation.ts";
+import { conv2d, type Conv2dAttributes } from "../../src/kernels/conv2d/conv2d.ts";
+import type { ElementType } from "../../src/kernels/tensor.ts";
+import { openTestGpu, type TestGpu } from "../gpu.ts";
+import { conv2d as reference } from "../reference/conv2d.ts";
+import { add } from "../reference/elementwise.ts";
+import { layerNorm } from "../reference/layer-norm.ts";
+import { randomTensor, type ReferenceTensor } from "../reference/tensor.ts";
+import { activate, ACTIVATIONS } from "./activations.ts";
+import { expectBandsEqualWhole, expectOperator, type OperatorCase, randomWeight, storedBytes } from "./operators.ts";
+
+interface Case {
+  /** Batch, height, width. */
+  readonly size: readonly [number, number, number];
+  /** Input and output channels. */
+  readonly channels: readonly [number, number];
+  readonly kernel?: readonly [number, number];
+  readonly stride?: number;
+  readonly padding?: number;
+  readonly dilation?: number;
+  readonly bias?: boolean;
+  readonly activation?: Activation;
+  readonly residual?: boolean;
+  readonly normalise?: boolean;
+}
+
+let gpu: TestGpu;
+beforeAll(async () => {
+  gpu = await openTestGpu();
+});
+
+/** The operator with random weights, and what the reference makes of them. */
+function prepare(options: Case, type: ElementType): { job: OperatorCase<Conv2dAttributes>; expected: ReferenceTensor } {
+  const { size, channels, kernel = [1, 1], stride = 1, padding = 0, dilation = 1, activation, residual = false, normalise } = options;
+  const [inputs, outputs] = channels;
+  const input = randomTensor([...size, inputs], 1, 1, type);
+  const weight = randomWeight("weight", [outputs, inputs, ...kernel] as const, 2, type);
+  // Biases are stored in f32 whatever the tensors are.
+  const bias = options.bias ? randomWeight("bias", [outputs] as const, 3) : undefined;
+  const epsilon = 1e-5;
+  const normalised = normalise ? layerNorm(input, new Float32Array(inputs).fill(1), new Float32Array(inputs), epsilon) : input;
+  const convolved = reference(normalised, weight, bias?.data, { stride, padding, dilation });
+  const activated = activate(convolved, activation);
+  const added = residual ? randomTensor(activated.shape, 4, 1, type) : undefined;
+  const attributes: Conv2dAttributes = {
+    weight,
+    stride,
+    padding,
+    dilation,
+    residual,
+    ...(bias && { bias }),
+    ...(activation && { activation }),
+    ...(normalise && { normalise: { epsilon } }),
+  };
+  return {
+    job: { operator: conv2d, attributes, inputs: [input, ...(added ? [added] : [])], elementType: type },
+    expected: added ? add(activated, added) : activated,
+  };
+}
+
+async function check(options: Case, type: ElementType): Promise<void> {
+  const { job, expected } = prepare(options, type);
+  await expectOperator(gpu, job, expected);
+}
+
+const leaky: Activation = { kind: "leakyRelu", slope: 0.25 };
+const three = { kernel: [3, 3], padding: 1 } as const;
+
+/** Channel counts of all kinds; matrices of up to 1024 and 4096 vectors, which are uniforms of two sizes, and beyond. */
+const CASES: Record<string, Case> = {
+  "1×1, one channel": { size: [1, 1, 1], channels: [1, 1] },
+  "1×1, 5 to 3 channels, bias": { size: [2, 1, 7], channels: [5, 3], bias: true },
+  "1×1, 3 to 33 channels, leaky ReLU, residual": { size: [1, 5, 1], channels: [3, 33], activation: leaky, residual: true },
+  "1×1, 33 to 5 channels, normalised": { size: [2, 3, 7], channels: [33, 5], bias: true, normalise: true },
+  "1×1, 16 to 33 channels, bias, residual": { size: [2, 3, 21], channels: [16, 33], bias: true, residual: true },
+  "1×1, 144 to 64 channels": { size: [1, 1, 7], channels: [144, 64] },
+  "1×1, 160 to 112 channels": { size: [2, 1, 5], channels: [160, 112] },
+  "1×1, stride 2": { size: [2, 5, 7], channels: [5, 3], stride: 2 },
+  "1×1, padding 1": { size: [1, 3, 5], channels: [5, 3], padding: 1, bias: true },
+  "3×3, 1 to 16 channels": { size: [1, 6, 7], channels: [1, 16], ...three },
+  "3×3, 3 to 3 channels": { size: [2, 3, 7], channels: [3, 3], ...three },
+  "3×3, 33 to 5 channels, bias, leaky ReLU": { size: [2, 3, 1], channels: [33, 5], ...three, bias: true, activation: leaky },
+  "3×3, 16 to 16 channels, residual": { size: [1, 5, 19], channels: [16, 16], ...three, residual: true },
+  "3×3, 32 to 32 channels": { size: [1, 3, 7], channels: [32, 32], ...three },
+  "3×3, 48 to 48 channels": { size: [1, 2, 7], channels: [48, 48], ...three, bias: true },
+  "3×3, 5 to 2 channels, stride 2": { size: [1, 8, 7], channels: [5, 2], ...three, stride: 2 },
+  "3×3, 3 to 1 channels, dilation 2": { size: [1, 6, 7], channels: [3, 1], kernel: [3, 3], padding: 2, dilation: 2 },
+  "5×5, 3 to 4 channels": { size: [1, 4, 7], channels: [3, 4], kernel: [5, 5], padding: 2 },
+  "1×3, 5 to 3 channels": { size: [1, 3, 7], channels: [5, 3], kernel: [1, 3] },
+};
+
+/** In f16 only some, since lavapipe takes a second or more to compile a variant. */
+const F16_CASES = ["1×1, 5 to 3 channels, bias", "1×1, 33 to 5 channels, normalised", "1×1, 160 to 112 channels", "3×3, 3 to 3 channels", "3×3, 16 to 16 channels, residual", "3×3, 48 to 48 channels"];
+
+describe("conv2d agrees with the reference", () => {
+  it.each(Object.entries(CASES))("f32: %s", (_, options) => check(options, "f32"));
+  it.each(Object.entries(CASES).filter(([name]) => F16_CASES.includes(name)))("f16: %s", (_, options) => check(options, "f16"));
+
+  it.each(ACTIVATIONS)("with $kind", (activation) => check({ size: [1, 2, 7], channels: [16, 3], bias: true, activation }, "f32"));
+
+  it("for arbitrary shapes and options", async () => {
+    const arbitrary = fc.record({
+      size: fc.tuple(fc.integer({ min: 1, max: 2 }), fc.integer({ min: 1, max: 7 }), fc.integer({ min: 1, max: 19 })),
+      channels: fc.tuple(fc.integer({ min: 1, max: 33 }), fc.integer({ min: 1, max: 35 })),
+      kernel: fc.constantFrom([1, 1] as const, [3, 3] as const),
+      padding: fc.integer({ min: 0, max: 2 }),
+      bias: fc.boolean(),
+    });
+    const fits = ({ size: [, height, width], kernel: [rows, columns], padding }: Required<Pick<Case, "size" | "kernel" | "padding">>) =>
+      height + 2 * padding >= rows && width + 2 * padding >= columns;
+    await fc.assert(
+      fc.asyncProperty(arbitrary.filter(fits), (options) => check(options, "f32")),
+      { numRuns: 25, seed: 7, endOnFailure: true },
+    );
+  });
+});
+
+describe("conv2d in bands", () => {
+  it.each<[string, Case]>([
+    ["1×1", { size: [2, 9, 7], channels: [16, 16], residual: true, bias: true }],
+    ["normalised", { size: [1, 45, 7], channels: [33, 5], bias: true, normalise: true }],
+    ["3×3", { size: [2, 11, 7], channels: [16, 16], ...three, residual: true }],
+    ["3×3, stride 2", { size: [1, 16, 7], channels: [5, 2], ...three, stride: 2 }],
+    ["1×1, stride 2", { size: [1, 16, 8], channels: [5, 3], stride: 2 }],
+    ["3×3, dilation 2", { size: [1, 64, 7], channels: [3, 1], kernel: [3, 3], padding: 2, dilation: 2 }],
+  ])("makes the same bits: %s", async (_, options) => {
+    const { job } = prepare(options, "f32");
+    const [batch, height, width] = options.size;
+    await expectBandsEqualWhole(gpu, job, storedBytes([batch, height, width, options.channels[0]]) / batch - 1);
+  });
+});
+
+describe("conv2d", () => {
+  const weight = randomWeight("body.weight", [4, 3, 3, 3] as const, 1);
+  const attributes: Conv2dAttributes = { weight, stride: 1, padding: 1, dilation: 1 };
+  const shape = { batch: 1, height: 2, width: 5, channels: 3 };
+
+  it("says which weight does not fit which input", () => {
+    expect(() => conv2d.outputShape([{ ...shape, channels: 2 }], attributes)).toThrow("conv2d: weight body.weight is 4×3×3×3; inputs: 1×2×5×2");
+    const bias = randomWeight("body.bias", [5] as const, 1);
+    expect(() => conv2d.outputShape([shape], { ...attributes, bias })).toThrow("bias body.bias has 5 values, not 4");
+  });
+
+  it("refuses a wrong number of inputs, a residual of another shape, a kernel larger than the picture", () => {
+    expect(() => conv2d.outputShape([shape, shape], attributes)).toThrow("expected 1 inputs");
+    expect(() => conv2d.outputShape([shape, shape], { ...attributes, residual: true })).toThrow("the residual must be 1×2×5×4");
+    expect(() => conv2d.outputShape([shape], { ...attributes, padding: 0 })).toThrow("the 3×3 kernel does not fit");
+  });
+
+  it("normalises the input of a 1×1 convolution only", () => {
+    expect(() => conv2d.outputShape([shape], { ...attributes, normalise: { epsilon: 1e-5 } })).toThrow("only a 1×1 convolution can normalise");
+  });
+});

@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import { findGpu } from "../../src/platform/gpu.ts";
+import { deviceTraits, openDevice, PORTABLE_TRAITS, wrapDevice } from "../../src/runtime/device.ts";
+
+/** The parts of a device that its traits are read from. */
+function fakeDevice(features: readonly string[], [subgroupMinSize, subgroupMaxSize]: readonly [number, number], alignment = 256): GPUDevice {
+  const limits = {
+    maxBufferSize: 1,
+    maxStorageBufferBindingSize: 2,
+    maxComputeInvocationsPerWorkgroup: 3,
+    maxComputeWorkgroupStorageSize: 4,
+    maxComputeWorkgroupsPerDimension: 5,
+    maxStorageBuffersPerShaderStage: 6,
+    minStorageBufferOffsetAlignment: alignment,
+    minUniformBufferOffsetAlignment: 16,
+  };
+  return { limits, features: new Set(features), adapterInfo: { subgroupMinSize, subgroupMaxSize } } as unknown as GPUDevice;
+}
+
+describe("deviceTraits", () => {
+  it("reads features and limits", () => {
+    expect(deviceTraits(fakeDevice(["shader-f16", "subgroups", "timestamp-query"], [32, 32]))).toEqual({
+      f16: true,
+      subgroupSize: 32,
+      timestamps: true,
+      maxBufferSize: 1,
+      maxStorageBufferBindingSize: 2,
+      maxComputeInvocationsPerWorkgroup: 3,
+      maxComputeWorkgroupStorageSize: 4,
+      maxComputeWorkgroupsPerDimension: 5,
+      maxStorageBuffersPerShaderStage: 6,
+      bindingAlignment: 256,
+    });
+  });
+
+  it("has no subgroup size where it varies or the feature is not enabled", () => {
+    expect(deviceTraits(fakeDevice(["subgroups"], [4, 32])).subgroupSize).toBe(0);
+    expect(deviceTraits(fakeDevice([], [32, 32])).subgroupSize).toBe(0);
+  });
+
+  it("aligns bindings to 256 bytes at least, so that a plan fits every device", () => {
+    expect(deviceTraits(fakeDevice([], [0, 0], 16)).bindingAlignment).toBe(256);
+    expect(deviceTraits(fakeDevice([], [0, 0], 512)).bindingAlignment).toBe(512);
+  });
+});
+
+describe("openDevice", () => {
+  it("asks for the adapter's features and limits", async () => {
+    const gpu = await findGpu({ backend: "null" });
+    const adapter = await gpu.requestAdapter();
+    const { traits } = await openDevice(gpu);
+    expect(traits).toMatchObject({ f16: true, timestamps: true, maxBufferSize: adapter?.limits.maxBufferSize });
+  });
+
+  it("has a portable description that asks for nothing beyond WebGPU's defaults", async () => {
+    const adapter = await (await findGpu({ backend: "null" })).requestAdapter();
+    const device = await adapter?.requestDevice();
+    if (!device) throw new Error("no device");
+    expect(wrapDevice(device).traits).toEqual(PORTABLE_TRAITS);
+    device.destroy();
+  });
+
+  it("says so when no GPU answers", async () => {
+    const gpu = { requestAdapter: async () => null } as unknown as GPU;
+    await expect(openDevice(gpu)).rejects.toMatchObject({ code: "NO_ADAPTER" });
+  });
+});
