@@ -70,6 +70,9 @@ async function fuse(first: string, second: string, flags: FuseFlags): Promise<vo
     const { device } = engine.context;
     const head = { model: model.name, task: flags.task, weights, adapter: device.adapter.description || device.adapter.device };
     out.note(`Fusing with ${model.name} for ${flags.task} on ${head.adapter}.`);
+    if (flags.outputs && !model.hasWeights) {
+      throw new SinterError("NO_RAW_OUTPUT", `${model.name} is a formula; it has no network whose output could be written.`, { where: "--outputs", fix: "Leave out --outputs." });
+    }
     if (flags.dryRun) return await dryRun(jobs, model, flags, head, out);
     out.result({ ...head, files: await fuseAll(jobs, model, flags, stop.signal, out) });
   } finally {

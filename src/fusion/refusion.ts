@@ -9,9 +9,9 @@ import { type FusionJob, pictureScale, type Recipe } from "./recipe.ts";
  * ReFusion from two pictures to one (test.py of the authors' repository): luma of both through the network, its output stretched
  * to the whole range, chroma from the coloured side or from both.
  *
- * The published program weights the chroma of two coloured pictures by its distance from 0.5, with numbers in 0..255 and chroma
- * centred at 0.5: nearly by the chroma itself. By default it is weighted by the distance from grey, as was meant.
- * With `--reference` numbers are in 0..255 and the finished colour picture is stretched once more, as the published program does.
+ * The chroma of two coloured pictures is weighted by its distance from grey. The published program does so too, although it
+ * subtracts 0.5 and not 128: it converts floats, whose chroma OpenCV centres at 0.5 whatever their range. With `reference` numbers
+ * are in 0..255 and the finished colour picture is stretched once more, as the published program does.
  */
 export const reFusionRecipe = (weights: Weights, config: ReFusionConfig): Recipe => ({
   graph: (job) => reFusionJobGraph(weights, config, job),

@@ -52,13 +52,10 @@ fn correlation(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation
   shared_sums[lane][i] = sums[i];
 #endfor
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) {
-      for (var i = 0u; i < 6u; i++) { shared_sums[lane][i] += shared_sums[lane + half][i]; }
-    }
-    workgroupBarrier();
-  }
+  // Six threads add up one of the sums each: simpler than a tree, and far quicker to compile on a software adapter.
   if (lane < 6u) {
-    partial_sums[((batch * params.pairs + tile.y) * params.chunks + chunk) * 6u + lane] = shared_sums[0][lane];
+    var total = shared_sums[0][lane];
+    for (var other = 1u; other < LANES; other++) { total += shared_sums[other][lane]; }
+    partial_sums[((batch * params.pairs + tile.y) * params.chunks + chunk) * 6u + lane] = total;
   }
 }
