@@ -70,7 +70,7 @@ class Trainer:
 
     def batch(self, size):
         """Sources and target. The order of the sources must not matter: the published schedule doubles the batch by
-        swapping them, the reduced one swaps every second crop instead."""
+        swapping them, the reduced one swaps every second crop of a batch instead."""
         sources, target = (torch.from_numpy(x) for x in self.crops.batch(size))
         if not self.args.reduced:
             return torch.cat([sources, sources.flip(1)]), torch.cat([target, target])
