@@ -1,0 +1,64 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { SinterError } from "../src/errors.ts";
+import { packageRoot } from "../src/platform/files.ts";
+import type { Device } from "../src/runtime/device.ts";
+import type { Profile } from "./kernel-groups.ts";
+import type { Peaks } from "./peaks.ts";
+import type { PeerResults } from "./peers.ts";
+import type { Size } from "./workload.ts";
+import type { WholeRun } from "./whole-runs.ts";
+
+/** Where and with what a benchmark ran. */
+export interface Environment {
+  /** ISO 8601, UTC. */
+  readonly date: string;
+  readonly sinter: string;
+  readonly node: string;
+  readonly webgpu: string;
+  readonly platform: string;
+  readonly processor: string;
+  readonly threads: number;
+  readonly adapter: Device["adapter"];
+}
+
+/** What `--json` writes. */
+export interface Results {
+  readonly environment: Environment;
+  readonly weights: string;
+  readonly peaks: Peaks;
+  readonly runs: readonly WholeRun[];
+  readonly kernels?: Size & Profile;
+  readonly peers?: PeerResults;
+}
+
+export function describeEnvironment({ adapter }: Device): Environment {
+  const [processor] = cpus();
+  return {
+    date: new Date().toISOString(),
+    sinter: versionOf(join(packageRoot(), "package.json")),
+    node: process.version,
+    webgpu: versionOf(createRequire(import.meta.url).resolve("webgpu/package.json")),
+    platform: `${process.platform}-${process.arch}`,
+    processor: processor?.model ?? "unknown",
+    threads: cpus().length,
+    adapter,
+  };
+}
+
+export function versionOf(packageFile: string): string {
+  return (JSON.parse(readFileSync(packageFile, "utf8")) as { version?: string }).version ?? "unknown";
+}
+
+/** Reads what `--json` wrote earlier. */
+export function readResults(file: string): Results {
+  try {
+    const results = JSON.parse(readFileSync(file, "utf8")) as Partial<Results>;
+    if (results.environment && results.peaks && results.runs) return results as Results;
+  } catch (cause) {
+    throw new SinterError("UNREADABLE_RESULTS", `${file} cannot be read as JSON`, { where: file, cause });
+  }
+  throw new SinterError("UNREADABLE_RESULTS", `${file} is not a result of this benchmark`, { where: file, fix: "Give a file that --json wrote." });
+}

@@ -1,0 +1,24 @@
+import { readFileSync } from "node:fs";
+import { builtinModules } from "node:module";
+import { defineConfig } from "vite";
+import { wgsl } from "../wgsl-plugin.ts";
+
+const { dependencies } = JSON.parse(readFileSync("package.json", "utf8")) as { dependencies: Record<string, string> };
+
+/** Bundles the benchmark for Node, with the engine's sources, into `dist/bench/main.js`. */
+export default defineConfig({
+  plugins: [wgsl()],
+  build: {
+    target: "es2022",
+    minify: false,
+    emptyOutDir: false,
+    outDir: "dist",
+    lib: {
+      entry: { "bench/main": "bench/main.ts" },
+      formats: ["es"],
+    },
+    rollupOptions: {
+      external: [...builtinModules, /^node:/, "webgpu", ...Object.keys(dependencies)],
+    },
+  },
+});
