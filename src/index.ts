@@ -8,5 +8,6 @@ export { Engine, type EngineOptions } from "./fusion/engine.ts";
 export type { FusedPicture, FuseOptions, FuseReport, Model, Progress } from "./fusion/model.ts";
 export type { Picture } from "./fusion/picture.ts";
 export type { Pair } from "./fusion/prepare.ts";
+export { type Sampler, SAMPLERS } from "./fusion/sampling.ts";
 export { SHIPPED_WEIGHTS, type ShippedWeights } from "./fusion/shipped.ts";
 export { TASKS, type Task } from "./fusion/tasks.ts";

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { type Command, Option } from "commander";
-import { writeSafetensors } from "../checkpoints/safetensors.ts";
-import { fromFloat32 } from "../checkpoints/tensor.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { readSafetensors, writeSafetensors } from "../checkpoints/safetensors.ts";
+import { fromFloat32, type StoredTensor } from "../checkpoints/tensor.ts";
 import { SinterError } from "../errors.ts";
-import type { FusedPicture, FuseOptions, Model } from "../fusion/model.ts";
+import type { FusedPicture, FuseOptions, Model, Progress } from "../fusion/model.ts";
 import { isColoured } from "../fusion/prepare.ts";
+import { type Sampler, SAMPLERS } from "../fusion/sampling.ts";
 import { shippedWeights } from "../fusion/shipped.ts";
 import { TASKS, type Task } from "../fusion/tasks.ts";
 import type { Plan } from "../graph/plan.ts";
@@ -23,6 +24,11 @@ interface FuseFlags {
   readonly precision: "f32" | "f16";
   readonly device?: string;
   readonly reference?: boolean;
+  readonly steps?: number;
+  readonly sampler?: Sampler;
+  readonly eta?: number;
+  readonly seed?: number;
+  readonly noise?: string;
   readonly outputs?: "raw";
   readonly dryRun?: boolean;
   readonly json?: boolean;
@@ -49,6 +55,11 @@ export function registerFuse(program: Command): void {
     .addOption(new Option("--precision <type>", "how tensors are stored on the GPU").choices(["f32", "f16"]).default("f32"))
     .option("--device <name>", "a part of the name of the GPU to use")
     .option("--reference", "the published pipeline to the letter, for comparing with papers")
+    .option("--steps <n>", "steps of a diffusion model's sampler", parseNumber(1, true))
+    .addOption(new Option("--sampler <name>", "sampler of a diffusion model").choices(SAMPLERS))
+    .option("--eta <x>", "share of fresh noise in DDIM, 0 to 1", parseNumber(0))
+    .option("--seed <n>", "seed of a diffusion model's noise (default: 1)", parseNumber(0, true))
+    .option("--noise <file>", "noise for a diffusion model, to compare exactly: safetensors noise.0, noise.1, …")
     .addOption(new Option("--outputs <list>", "further outputs to write beside the picture").choices(["raw"]))
     .option("--dry-run", "print what would run and how much memory it needs, and fuse nothing")
     .option("--json", "print one JSON object")
@@ -56,6 +67,17 @@ export function registerFuse(program: Command): void {
     .option("--overwrite", "replace existing pictures")
     .action(fuse);
 }
+
+/** Reads the value of an option: a number from `smallest`. */
+const parseNumber =
+  (smallest: number, whole = false) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isFinite(value) || value < smallest || (whole && !Number.isSafeInteger(value))) {
+      throw new InvalidArgumentError(`expected a ${whole ? "whole " : ""}number from ${smallest}.`);
+    }
+    return value;
+  };
 
 async function fuse(first: string, second: string, flags: FuseFlags): Promise<void> {
   const out = createOutput(flags);
@@ -73,8 +95,9 @@ async function fuse(first: string, second: string, flags: FuseFlags): Promise<vo
     if (flags.outputs && !model.hasWeights) {
       throw new SinterError("NO_RAW_OUTPUT", `${model.name} is a formula; it has no network whose output could be written.`, { where: "--outputs", fix: "Leave out --outputs." });
     }
-    if (flags.dryRun) return await dryRun(jobs, model, flags, head, out);
-    out.result({ ...head, files: await fuseAll(jobs, model, flags, stop.signal, out) });
+    const options = { ...(await fuseOptions(flags)), signal: stop.signal };
+    if (flags.dryRun) return await dryRun(jobs, model, flags, options, head, out);
+    out.result({ ...head, files: await fuseAll(jobs, model, flags, options, out) });
   } finally {
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
@@ -82,13 +105,20 @@ async function fuse(first: string, second: string, flags: FuseFlags): Promise<vo
   }
 }
 
-async function fuseAll(jobs: readonly Job[], model: Model, flags: FuseFlags, signal: AbortSignal, out: Output): Promise<object[]> {
+async function fuseAll(jobs: readonly Job[], model: Model, flags: FuseFlags, options: FuseOptions, out: Output): Promise<object[]> {
   const files: object[] = [];
   const bar = out.progress("fusing", jobs.length);
   try {
     for (const [i, job] of jobs.entries()) {
       bar.update(i, job.name);
-      files.push(await fuseFiles(job, model, flags, signal, out));
+      let began = performance.now();
+      const onProgress = ({ phase, done, total }: Progress): void => {
+        if (phase !== "run" || total === 1) return;
+        if (done === 0) began = performance.now();
+        const left = done === 0 ? "" : `, about ${formatSeconds(((performance.now() - began) / 1000 / done) * (total - done))} left`;
+        bar.update(i, `${job.name}, step ${Math.min(done + 1, total)} of ${total}${left}`);
+      };
+      files.push(await fuseFiles(job, model, flags, { ...options, onProgress }, out));
     }
     bar.update(jobs.length);
   } finally {
@@ -182,12 +212,12 @@ async function readPair({ first, second }: Job, { reference = false }: FuseFlags
   return pair;
 }
 
-async function fuseFiles(job: Job, model: Model, flags: FuseFlags, signal: AbortSignal, out: Output): Promise<object> {
-  signal.throwIfAborted();
+async function fuseFiles(job: Job, model: Model, flags: FuseFlags, options: FuseOptions, out: Output): Promise<object> {
+  options.signal?.throwIfAborted();
   const started = performance.now();
   const pair = await readPair(job, flags, out);
   const decoded = performance.now();
-  const fused = await model.fuse(pair, { ...fuseOptions(flags), signal });
+  const fused = await model.fuse(pair, options);
   const fusedAt = performance.now();
   const written = await write(job.output, fused, pair, flags);
   written.warnings.forEach(out.warn);
@@ -210,8 +240,24 @@ async function fuseFiles(job: Job, model: Model, flags: FuseFlags, signal: Abort
   };
 }
 
-function fuseOptions({ task, precision, reference }: FuseFlags): FuseOptions {
-  return { task, precision, ...(reference && { reference }) };
+async function fuseOptions({ task, precision, reference, steps, sampler, eta, seed, noise }: FuseFlags): Promise<FuseOptions> {
+  return {
+    task,
+    precision,
+    ...(reference && { reference }),
+    ...(steps !== undefined && { steps }),
+    ...(sampler && { sampler }),
+    ...(eta !== undefined && { eta }),
+    ...(seed !== undefined && { seed }),
+    ...(noise !== undefined && { noise: await readNoise(noise) }),
+  };
+}
+
+async function readNoise(path: string): Promise<ReadonlyMap<string, StoredTensor>> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw readError(path, cause);
+  });
+  return readSafetensors(bytes, path).tensors;
 }
 
 async function write(
@@ -225,18 +271,24 @@ async function write(
   const written = await writeImage(path, fused, { overwrite, encoding, ...(!reference && profile && { profile }) });
   if (outputs === undefined || !fused.raw) return written;
   const raw = rawPath(path);
-  const tensors = new Map([["raw", fromFloat32(fused.raw, [1, 1, fused.height, fused.width], "F32")]]);
+  const tensors = new Map([["raw", fromFloat32(planar(fused.raw, fused.width * fused.height), [1, fused.raw.length / (fused.width * fused.height), fused.height, fused.width], "F32")]]);
   await writeFileAtomically(raw, writeSafetensors({ tensors, metadata: {} }), { overwrite });
   return { ...written, raw };
+}
+
+/** Values with channels last as one plane a channel. */
+function planar(values: Float32Array, pixels: number): Float32Array {
+  const channels = values.length / pixels;
+  return Float32Array.from(values, (_, i) => values[(i % pixels) * channels + Math.floor(i / pixels)] ?? 0);
 }
 
 /** Where the network's own output goes, beside the picture. */
 const rawPath = (picture: string): string => `${picture.slice(0, picture.length - extname(picture).length)}.raw.safetensors`;
 
-async function dryRun(jobs: readonly Job[], model: Model, flags: FuseFlags, head: object, out: Output): Promise<void> {
+async function dryRun(jobs: readonly Job[], model: Model, flags: FuseFlags, options: FuseOptions, head: object, out: Output): Promise<void> {
   const files: object[] = [];
   for (const job of jobs) {
-    const plan = await model.plan(await readPair(job, flags, out), fuseOptions(flags));
+    const plan = await model.plan(await readPair(job, flags, out), options);
     const summary = { ...describePlan(plan), first: job.first, second: job.second, output: job.output };
     files.push(summary);
     out.print(`${job.first} + ${job.second}: ${summary.dispatches} dispatches, ${(plan.operations / 1e9).toFixed(1)} GFLOP, ${formatBytes(plan.peakBytes)} of GPU memory`);

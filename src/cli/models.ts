@@ -10,6 +10,11 @@ const OFFICIAL = [
     files: ["ReFusion_IVIF.pth", "ReFusion_MIF.pth", "ReFusion_MFIF.pth", "ReFusion_MEIF.pth"],
     from: "https://github.com/HaowenBai/ReFusion (folder models)",
   },
+  {
+    model: "mask-difuser",
+    files: ["the checkpoint of the U-Net"],
+    from: "the links in https://github.com/Linfeng-Tang/Mask-DiFuser (checkpoint/README.md)",
+  },
 ] as const;
 
 /** Adds `sinter models` to the program. */

@@ -6,6 +6,7 @@ import type { Weight } from "../kernels/weights.ts";
 import { type Device, openDevice, wrapDevice } from "../runtime/device.ts";
 import { PipelineCache } from "../runtime/pipelines.ts";
 import { BASELINES } from "./baselines.ts";
+import { maskDifuserRecipe } from "./mask-difuser.ts";
 import { Model, type ModelSource } from "./model.ts";
 import { reFusionRecipe } from "./refusion.ts";
 import { shippedWeights } from "./shipped.ts";
@@ -110,15 +111,16 @@ export class Engine {
 
 function readModel(bytes: Uint8Array, name: string): ModelSource & { readonly model: string } {
   const detected = detectModel(readCheckpoint(bytes, name), name);
-  if (detected.model !== "refusion") {
-    throw new SinterError("UNKNOWN_MODEL", `${name} holds weights of ${detected.model}, which Sinter can read but not run yet.`, { where: name });
-  }
+  const known = new Map<string, Weight>();
   const weights = (key: string): Weight => {
     const tensor = detected.tensors.get(key);
     if (!tensor) throw new SinterError("WEIGHTS_MISMATCH", `${name} has no tensor ${key}.`, { where: name });
-    return { name: key, shape: tensor.shape, data: toFloat32(tensor) };
+    const weight = known.get(key) ?? { name: key, shape: tensor.shape, data: toFloat32(tensor) };
+    known.set(key, weight);
+    return weight;
   };
-  return { name, model: detected.model, recipe: reFusionRecipe(weights, detected.config) };
+  const recipe = detected.model === "refusion" ? reFusionRecipe(weights, detected.config) : maskDifuserRecipe(weights, detected.config);
+  return { name, model: detected.model, recipe };
 }
 
 async function fetchWeights(file: string): Promise<Uint8Array> {

@@ -1,4 +1,5 @@
 import { SinterError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
 import { compile, type Plan } from "../graph/plan.ts";
 import { rewriteAll } from "../graph/rewrites.ts";
 import { ConstantStore, Session } from "../graph/session.ts";
@@ -8,13 +9,14 @@ import type { Engine } from "./engine.ts";
 import type { Picture } from "./picture.ts";
 import { checkPair, type Pair, preparePicture, type PreparedPicture, whiteLevel } from "./prepare.ts";
 import { type FusionJob, pictureScale, type Recipe } from "./recipe.ts";
+import { compileSampling, joinPlans, prepareSteps, runSteps, type SamplingJob, type SamplingOptions, type SamplingPlans, type SamplingRecipe } from "./sampling.ts";
 import type { Task } from "./tasks.ts";
 
 /** A recipe with its weights, and where they come from. */
 export interface ModelSource {
   /** Of the weights' file or the method, for messages. */
   readonly name: string;
-  readonly recipe: Recipe;
+  readonly recipe: Recipe | SamplingRecipe;
 }
 
 export interface Progress {
@@ -23,7 +25,8 @@ export interface Progress {
   readonly total: number;
 }
 
-export interface FuseOptions {
+/** `steps` to `noise` are for diffusion models; other models take no notice of them. */
+export interface FuseOptions extends Omit<SamplingOptions, "task"> {
   /** Default `infrared-visible`. */
   readonly task?: Task;
   /** Element type in which tensors are stored on the GPU; default f32. f16 halves memory and needs the device's feature. */
@@ -31,7 +34,7 @@ export interface FuseOptions {
   /** The published pipeline to the letter, for comparing with papers. */
   readonly reference?: boolean;
   readonly onProgress?: (progress: Progress) => void;
-  /** Stops between compiling and running; `fuse` then rejects with the signal's reason. */
+  /** Stops between compiling and running, and between the steps of a diffusion model; `fuse` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -45,15 +48,31 @@ export interface FuseReport {
 
 /** The fused picture in the inputs' number format: 16 bit if either is, float if either is. */
 export interface FusedPicture extends Picture {
-  /** A network's own output before it is stretched, height × width, 0..1. */
+  /** A network's own output before it is stretched: height × width in 0..1, or of a diffusion model height × width × 3, about −1..1. */
   readonly raw?: Float32Array;
   readonly report: FuseReport;
 }
 
+type Pictures = Readonly<Record<"first" | "second", Float32Array>>;
+
 interface Ready {
   readonly key: string;
   readonly device: Device;
+  /** Of a model that is one graph. */
+  readonly session?: Session;
+  /** Of a diffusion model, whose sessions are opened one after the other to save memory. */
+  readonly plans?: SamplingPlans;
+}
+
+/** A session whose outputs are the fused picture and its range, and what it took to get there. */
+interface Finished {
   readonly session: Session;
+  /** Whether the session is to be disposed of once it is read. */
+  readonly temporary: boolean;
+  readonly dispatches: number;
+  readonly peakBytes: number;
+  /** When compiling was done. */
+  readonly compiled: number;
 }
 
 /** A model with its weights. The plan of the last picture size stays on the GPU, so that pictures of one size cost only their run. */
@@ -97,54 +116,108 @@ export class Model {
     checkPair(pair);
     const scale = pictureScale({ reference: options.reference ?? false });
     const job = this.#job(pair, preparePicture(pair.first, scale), preparePicture(pair.second, scale), options);
-    return this.#compile(await this.#source(options.task ?? "infrared-visible"), job);
+    const task = options.task ?? "infrared-visible";
+    const { recipe } = await this.#source(task);
+    if (!("sample" in recipe)) return this.#compile(rewriteAll(recipe.graph(job)));
+    const sampling = recipe.sample(job, { ...options, task });
+    return joinPlans(compileSampling(sampling.graphs(), (graph) => this.#compile(graph)), sampling.steps.length);
   }
 
   dispose(): void {
-    this.#ready?.session.dispose();
+    this.#ready?.session?.dispose();
     this.#ready = undefined;
     for (const { store } of this.#constants.values()) store.dispose();
     this.#constants.clear();
   }
 
   async #fuseOnce(pair: Pair, options: FuseOptions): Promise<FusedPicture> {
-    const { signal } = options;
     const started = performance.now();
     const reference = options.reference ?? false;
     const scale = pictureScale({ reference });
     const first = preparePicture(pair.first, scale);
     const second = preparePicture(pair.second, scale);
     const prepared = performance.now();
-    const source = await this.#source(options.task ?? "infrared-visible");
-    const session = await this.#session(source, this.#job(pair, first, second, options), options);
-    signal?.throwIfAborted();
-    const compiled = performance.now();
-
-    options.onProgress?.({ phase: "run", done: 0, total: 1 });
-    session.write("first", first.data);
-    session.write("second", second.data);
-    session.run();
-    const [fusedName = ""] = session.plan.outputs.map(({ tensor }) => tensor.name);
-    const range = await session.read("range");
-    const ran = performance.now();
-    if ((range[2] ?? 0) > 0) {
-      throw new SinterError("NOT_FINITE", `${range[2]} of ${pair.first.width * pair.first.height} values of the result are not finite.`, {
-        where: source.name,
-        fix: options.precision === "f16" ? "Use --precision f32." : "The pictures hold infinities, or the weights are damaged.",
-      });
+    const task = options.task ?? "infrared-visible";
+    const source = await this.#source(task);
+    const { recipe } = source;
+    const job = this.#job(pair, first, second, options);
+    const pictures = { first: first.data, second: second.data };
+    const { session, compiled, temporary, ...report } =
+      "sample" in recipe
+        ? await this.#sample(source, job, recipe.sample(job, { ...options, task }), pictures, options)
+        : await this.#runOnce(source, job, recipe, pictures, options);
+    try {
+      const [fusedTensor] = session.plan.outputs.map(({ tensor }) => tensor);
+      const range = await session.read("range");
+      const ran = performance.now();
+      if ((range[2] ?? 0) > 0) {
+        throw new SinterError("NOT_FINITE", `${range[2]} of ${pair.first.width * pair.first.height} values of the result are not finite.`, {
+          where: source.name,
+          fix: options.precision === "f16" ? "Use --precision f32." : "The pictures hold infinities, or the weights are damaged.",
+        });
+      }
+      const fused = await session.read(fusedTensor?.name ?? "");
+      const raw = session.plan.outputs.some(({ tensor }) => tensor.name === "output") ? await session.read("output") : undefined;
+      const channels = fusedTensor?.shape.channels === 3 ? 3 : 1;
+      const rounding = !reference ? "half-up" : "sample" in recipe ? recipe.rounding : "truncate";
+      const picture = { width: pair.first.width, height: pair.first.height, channels, data: encode(fused, scale, pair, rounding) } as const;
+      if (!("sample" in recipe)) options.onProgress?.({ phase: "run", done: 1, total: 1 });
+      const seconds = {
+        compile: (compiled - prepared) / 1000,
+        prepare: (prepared - started) / 1000,
+        run: (ran - compiled) / 1000,
+        read: (performance.now() - ran) / 1000,
+      };
+      return { ...picture, ...(raw && { raw }), report: { seconds, ...report } };
+    } finally {
+      if (temporary) session.dispose();
     }
-    const fused = await session.read(fusedName);
-    const raw = session.plan.outputs.some(({ tensor }) => tensor.name === "output") ? await session.read("output") : undefined;
-    const channels = first.coloured || second.coloured ? 3 : 1;
-    const picture = { width: pair.first.width, height: pair.first.height, channels, data: encode(fused, scale, pair, reference) } as const;
-    options.onProgress?.({ phase: "run", done: 1, total: 1 });
-    const seconds = {
-      compile: (compiled - prepared) / 1000,
-      prepare: (prepared - started) / 1000,
-      run: (ran - compiled) / 1000,
-      read: (performance.now() - ran) / 1000,
-    };
-    return { ...picture, ...(raw && { raw }), report: { seconds, dispatches: session.plan.dispatches.length, peakBytes: session.plan.peakBytes } };
+  }
+
+  /** A model that is one graph. */
+  async #runOnce(source: ModelSource, job: FusionJob, recipe: Recipe, pictures: Pictures, options: FuseOptions): Promise<Finished> {
+    const key = `${source.name} ${JSON.stringify(job)}`;
+    const session = this.#isReady(key)?.session ?? (await this.#openRecipe(source, key, job, recipe, options));
+    options.signal?.throwIfAborted();
+    const compiled = performance.now();
+    options.onProgress?.({ phase: "run", done: 0, total: 1 });
+    for (const [name, data] of Object.entries(pictures)) session.write(name, data);
+    session.run();
+    return { session, temporary: false, compiled, dispatches: session.plan.dispatches.length, peakBytes: session.plan.peakBytes };
+  }
+
+  async #openRecipe(source: ModelSource, key: string, job: FusionJob, recipe: Recipe, { onProgress, signal }: FuseOptions): Promise<Session> {
+    const plan = this.#compile(rewriteAll(recipe.graph(job)));
+    signal?.throwIfAborted();
+    this.#ready?.session?.dispose();
+    this.#ready = undefined;
+    const session = await this.#open(source, plan, onProgress);
+    this.#ready = { key, device: this.#engine.context.device, session };
+    return session;
+  }
+
+  /** A diffusion model. */
+  async #sample(source: ModelSource, job: FusionJob, sampling: SamplingJob, pictures: Pictures, { onProgress, signal }: FuseOptions): Promise<Finished> {
+    const total = sampling.steps.length;
+    const key = `${source.name} ${JSON.stringify(job)}, ${total} steps, ${sampling.start ? "imported" : "made"} noise`;
+    const plans = this.#isReady(key)?.plans ?? compileSampling(sampling.graphs(), (graph) => this.#compile(graph));
+    this.#ready = { key, device: this.#engine.context.device, plans };
+    signal?.throwIfAborted();
+    const open = (plan: Plan): Promise<Session> => this.#open(source, plan, onProgress);
+    const step = await prepareSteps(open, plans, sampling, pictures);
+    let finish: Session | undefined;
+    try {
+      finish = await open(plans.finish);
+      const compiled = performance.now();
+      await runSteps(step, finish, sampling, { signal, onStep: (done) => onProgress?.({ phase: "run", done, total }) });
+      const { dispatches, peakBytes } = joinPlans(plans, total);
+      return { session: finish, temporary: true, compiled, dispatches: dispatches.length, peakBytes };
+    } catch (error) {
+      finish?.dispose();
+      throw error;
+    } finally {
+      step.dispose();
+    }
   }
 
   #job({ first }: Pair, one: PreparedPicture, two: PreparedPicture, { precision = "f32", reference = false }: FuseOptions): FusionJob {
@@ -155,38 +228,42 @@ export class Model {
     return { width, height, firstColoured: one.coloured, secondColoured: two.coloured, elementType: precision, reference };
   }
 
-  #compile({ recipe }: ModelSource, job: FusionJob): Plan {
-    return compile(rewriteAll(recipe.graph(job)), this.#engine.context.device.traits);
+  #compile(graph: Graph): Plan {
+    return compile(graph, this.#engine.context.device.traits);
   }
 
-  async #session(source: ModelSource, job: FusionJob, { onProgress, signal }: FuseOptions): Promise<Session> {
+  /** What is kept of the last fusion, where it was of the same kind on the same device. */
+  #isReady(key: string): Ready | undefined {
+    return this.#ready?.key === key && this.#ready.device === this.#engine.context.device ? this.#ready : undefined;
+  }
+
+  async #open(source: ModelSource, plan: Plan, onProgress: FuseOptions["onProgress"]): Promise<Session> {
     const { device, pipelines } = this.#engine.context;
-    const key = `${source.name} ${JSON.stringify(job)}`;
-    if (this.#ready?.key === key && this.#ready.device === device) return this.#ready.session;
-    const plan = this.#compile(source, job);
-    signal?.throwIfAborted();
-    this.#ready?.session.dispose();
-    this.#ready = undefined;
     let constants = this.#constants.get(source);
     if (constants?.device !== device) {
       constants = { device, store: new ConstantStore(device) };
       this.#constants.set(source, constants);
     }
-    const session = await Session.create(plan, device, pipelines, constants.store, (done, total) => onProgress?.({ phase: "compile", done, total }));
-    this.#ready = { key, device, session };
-    return session;
+    return Session.create(plan, device, pipelines, constants.store, (done, total) => onProgress?.({ phase: "compile", done, total }));
   }
 }
 
-/** From 0..scale to the inputs' number format. The published program truncates x + 0.499999999, which rounds halves down. */
-function encode(fused: Float32Array, scale: number, { first, second }: Pair, reference: boolean): Picture["data"] {
+/**
+ * From 0..scale to the inputs' number format. Published programs write 8 bit: ReFusion's truncates x + 0.499999999, which rounds halves
+ * down (`truncate`), Mask-DiFuser's rounds halves to even.
+ */
+function encode(fused: Float32Array, scale: number, { first, second }: Pair, rounding: "half-up" | "truncate" | "half-even"): Picture["data"] {
   const levels = [whiteLevel(first), whiteLevel(second)];
-  if (levels.includes(1) && !reference) return scale === 1 ? fused : fused.map((value) => value / scale);
-  const level = reference ? 255 : Math.max(...levels);
+  if (levels.includes(1) && rounding === "half-up") return scale === 1 ? fused : fused.map((value) => value / scale);
+  const level = rounding === "half-up" ? Math.max(...levels) : 255;
   const factor = level / scale;
-  const half = reference ? 0.499999999 : 0.5;
+  const half = rounding === "truncate" ? 0.499999999 : 0.5;
   const data = level === 255 ? new Uint8Array(fused.length) : new Uint16Array(fused.length);
   // A plain loop: `Uint8Array.from` with a function is many times slower.
-  for (let i = 0; i < data.length; i++) data[i] = Math.floor(Math.min(scale, Math.max(0, fused[i] ?? 0)) * factor + half);
+  for (let i = 0; i < data.length; i++) {
+    const value = Math.min(scale, Math.max(0, fused[i] ?? 0)) * factor;
+    const rounded = Math.floor(value + half);
+    data[i] = rounding === "half-even" && rounded - value === 0.5 && rounded % 2 === 1 ? rounded - 1 : rounded;
+  }
   return data;
 }

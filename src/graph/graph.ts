@@ -26,6 +26,8 @@ export interface Graph {
   readonly inputs: readonly Tensor[];
   readonly nodes: readonly Node[];
   readonly outputs: readonly Tensor[];
+  /** Inputs that keep what was written to them from one run to the next: their memory is not used for anything else. */
+  readonly kept?: readonly Tensor[];
 }
 
 /** Calls of one operator, typed; rewrites use it to look into a node. */

@@ -139,7 +139,7 @@ export function compile(graph: Graph, traits: DeviceTraits): Plan {
     }
     made.push(...dispatches.map((dispatch) => ({ dispatch, label: node.output.name, operator: node.operator.name })));
   });
-  for (const tensor of graph.outputs) touch(view(tensor).storage, graph.nodes.length);
+  for (const tensor of [...graph.outputs, ...(graph.kept ?? [])]) touch(view(tensor).storage, graph.nodes.length);
 
   const ordered = [...lifetimes].toSorted(([, a], [, b]) => a.first - b.first);
   const requests = new Map<Storage, MemoryRequest & { apartFrom: MemoryRequest[] }>(

@@ -1,7 +1,7 @@
 import { SinterError } from "../errors.ts";
 import { float16ToFloat32Bits, float32BitsToFloat16 } from "../float16.ts";
 import type { Constant } from "../kernels/kernel.ts";
-import { storageBytes, vectors } from "../kernels/tensor.ts";
+import { formatShape, storageBytes, vectors } from "../kernels/tensor.ts";
 import type { Device } from "../runtime/device.ts";
 import { type PipelineCache, pipelineKey } from "../runtime/pipelines.ts";
 import { writeUniforms } from "../runtime/shader.ts";
@@ -210,6 +210,43 @@ export class Session {
     return unpad(output, bytes);
   }
 
+  /**
+   * Copies outputs of the last run to inputs of a session on the same device, another or this one, without leaving the GPU.
+   *
+   * @param names the input for each output
+   * @throws SinterError `GRAPH` when an output and its input are not stored alike
+   */
+  copyTo(target: Session, names: Readonly<Record<string, string>>): void {
+    const { gpu } = this.#device;
+    const encoder = gpu.createCommandEncoder();
+    const temporary: GPUBuffer[] = [];
+    for (const [outputName, inputName] of Object.entries(names)) {
+      const output = this.plan.outputs.find(({ tensor }) => tensor.name === outputName);
+      const input = target.plan.inputs.find(({ tensor }) => tensor.name === inputName);
+      const [source, destination] = [output && this.#buffers[output.buffer], input && target.#buffers[input.buffer]];
+      if (!output || !input || !source || !destination || !storedAlike(output, input)) {
+        throw new SinterError("GRAPH", `cannot copy output "${outputName}" to input "${inputName}"`, { where: inputName });
+      }
+      const size = storageBytes(output.storage);
+      if (source !== destination) {
+        encoder.copyBufferToBuffer(source, output.offset, destination, input.offset, size);
+        continue;
+      }
+      // WebGPU copies nothing from a buffer to itself.
+      const between = gpu.createBuffer({ size, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
+      temporary.push(between);
+      encoder.copyBufferToBuffer(source, output.offset, between, 0, size);
+      encoder.copyBufferToBuffer(between, 0, destination, input.offset, size);
+    }
+    gpu.queue.submit([encoder.finish()]);
+    for (const buffer of temporary) buffer.destroy();
+  }
+
+  /** Resolves when everything submitted so far has run. */
+  async finished(): Promise<void> {
+    await this.#device.gpu.queue.onSubmittedWorkDone();
+  }
+
   async #copyToHost(encoder: GPUCommandEncoder, source: GPUBuffer, offset: number, size: number): Promise<ArrayBuffer> {
     const { gpu } = this.#device;
     const staging = gpu.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
@@ -234,6 +271,11 @@ function encode(pass: GPUComputePassEncoder, { pipeline, group, workgroups }: St
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, group);
   pass.dispatchWorkgroups(...workgroups);
+}
+
+function storedAlike(a: PlannedTensor, b: PlannedTensor): boolean {
+  const whole = a.firstVector === 0 && b.firstVector === 0;
+  return whole && a.storage.elementType === b.storage.elementType && formatShape(a.storage.shape) === formatShape(b.storage.shape);
 }
 
 /** The values of a tensor from the bytes of its storage. */

@@ -169,3 +169,32 @@ export function rowBands(
   }
   return bands;
 }
+
+/** The rows of a band as a binding, for an operand with the output's height. */
+export function bandBinding(band: Band, view: TensorView, traits: DeviceTraits): ReturnType<typeof rowsBinding> {
+  const first = band.firstBatch * view.shape.height + band.firstRow;
+  return rowsBinding(view, first, band.batchCount * view.shape.height - (view.shape.height - band.rowCount), traits);
+}
+
+/** The input rows that a band of output rows reads, `padding` rows above it included. */
+export function haloBinding(
+  band: Band,
+  input: TensorView,
+  stride: number,
+  padding: number,
+  rowsRead: number,
+  traits: DeviceTraits,
+): ReturnType<typeof rowsBinding> {
+  const { height } = input.shape;
+  if (band.batchCount > 1) return rowsBinding(input, band.firstBatch * height, band.batchCount * height, traits);
+  // A band that lies wholly in the padding reads no row, but a binding cannot be empty.
+  const first = Math.min(height - 1, Math.max(0, band.firstRow * stride - padding));
+  const end = Math.min(height, band.firstRow * stride - padding + rowsRead);
+  return rowsBinding(input, band.firstBatch * height + first, Math.max(1, end - first), traits);
+}
+
+/** So many workgroups as a grid: a device takes only 65535 along one dimension. The kernel counts them as y × width + x. */
+export function gridOf(count: number, { maxComputeWorkgroupsPerDimension }: DeviceTraits): readonly [number, number] {
+  const width = Math.min(count, maxComputeWorkgroupsPerDimension);
+  return [width, Math.ceil(count / width)];
+}

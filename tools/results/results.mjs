@@ -71,10 +71,13 @@ for (const [key, { name, official }] of chosen) {
     await run(["fuse", first, second, "-o", out, "--task", name, "--quiet", ...flags]);
     fused.push(out);
   }
-  console.error(`${name}: measuring`);
-  const { stdout } = await run(["evaluate", first, second, ...fused, "--metrics", METRICS.join(","), "--json", "--quiet"]);
-  const report = JSON.parse(stdout);
-  writeFileSync(join(folder, "report.json"), stdout);
+  const reportFile = join(folder, "report.json");
+  if (!existsSync(reportFile)) {
+    console.error(`${name}: measuring`);
+    const { stdout } = await run(["evaluate", first, second, ...fused, "--metrics", METRICS.join(","), "--json", "--quiet"]);
+    writeFileSync(reportFile, stdout);
+  }
+  const report = JSON.parse(readFileSync(reportFile, "utf8"));
   const sets = [...new Set(pairs.map(({ dataset }) => dataset))].map((set) => `${set} ${pairs.filter(({ dataset }) => dataset === set).length}`);
   sections.push({ name, count: pairs.length, sets, mean: report.mean.map((entry) => ({ ...entry, label: basename(entry.label) })) });
 }

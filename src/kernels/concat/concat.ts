@@ -1,5 +1,4 @@
-import { bandBinding } from "../conv2d/conv2d.ts";
-import { defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import code from "./concat.wgsl";
 

@@ -2,7 +2,7 @@ import { type Activation, activationNumber, activationSlope } from "../activatio
 import { SinterError } from "../../errors.ts";
 import type { DeviceTraits } from "../../runtime/device.ts";
 import type { Defines, UniformValues } from "../../runtime/shader.ts";
-import { type Band, type Binding, defineKernel, type Dispatch, type Kernel, type Operator, rowBands, rowsBinding, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, gridOf, haloBinding, type Kernel, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { convolutionVectors, packConvolution, packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
@@ -120,7 +120,7 @@ function bindMatrix({ matrix, output }: Convolution): { binding: Binding; define
 }
 
 /** Four pixels × two vectors are 32 sums of a vector each: what a thread can keep in registers nearly everywhere. */
-function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, padding, dilation, normalise }: Convolution): Variant {
+function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, padding, dilation, normalise, traits }: Convolution): Variant {
   const { height, width, channels } = output.shape;
   const pixels = 4;
   const columns = vectors(channels) === 1 ? 1 : 2;
@@ -138,7 +138,7 @@ function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, paddi
         epsilon: normalise?.epsilon ?? 0,
       }),
       constants: { LANES: lanes },
-      workgroups: (band) => [Math.ceil((band.rowCount * width) / (pixels * lanes)), 1, band.batchCount],
+      workgroups: (band) => [...gridOf(Math.ceil((band.rowCount * width) / (pixels * lanes)), traits), band.batchCount],
     };
   }
   return {
@@ -151,7 +151,8 @@ function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, paddi
       DILATION: dilation,
       SPAN: (pixels - 1) * stride + (kernelWidth - 1) * dilation + 1,
     },
-    uniforms: () => ({
+    uniforms: (band) => ({
+      row_count: band.rowCount,
       input_height: input.shape.height,
       output_height: height,
       kernel_height: kernelHeight,
@@ -160,7 +161,10 @@ function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, paddi
       output_channels: channels,
     }),
     constants: { LANES: lanes },
-    workgroups: (band) => [Math.ceil(width / (pixels * lanes)), band.rowCount, band.batchCount * Math.ceil(vectors(channels) / columns)],
+    workgroups: (band) => [
+      ...gridOf(Math.ceil((band.rowCount * Math.ceil(width / pixels)) / lanes), traits),
+      band.batchCount * Math.ceil(vectors(channels) / columns),
+    ],
   };
 }
 
@@ -194,27 +198,4 @@ export function convolve(convolution: Convolution): Dispatch[] {
       operations: band.batchCount * band.rowCount * width * operationsPerPixel,
     };
   });
-}
-
-/** The rows of a band as a binding, for an operand with the output's height. */
-export function bandBinding(band: Band, view: TensorView, traits: DeviceTraits): ReturnType<typeof rowsBinding> {
-  const first = band.firstBatch * view.shape.height + band.firstRow;
-  return rowsBinding(view, first, band.batchCount * view.shape.height - (view.shape.height - band.rowCount), traits);
-}
-
-/** The input rows that a band of output rows reads, `padding` rows above it included. */
-export function haloBinding(
-  band: Band,
-  input: TensorView,
-  stride: number,
-  padding: number,
-  rowsRead: number,
-  traits: DeviceTraits,
-): ReturnType<typeof rowsBinding> {
-  const { height } = input.shape;
-  if (band.batchCount > 1) return rowsBinding(input, band.firstBatch * height, band.batchCount * height, traits);
-  // A band that lies wholly in the padding reads no row, but a binding cannot be empty.
-  const first = Math.min(height - 1, Math.max(0, band.firstRow * stride - padding));
-  const end = Math.min(height, band.firstRow * stride - padding + rowsRead);
-  return rowsBinding(input, band.firstBatch * height + first, Math.max(1, end - first), traits);
 }

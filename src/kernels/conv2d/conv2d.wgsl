@@ -20,6 +20,7 @@ struct Params {
   output_height: u32,
   first_batch: u32,
   first_row: u32,
+  row_count: u32,
   kernel_height: u32,
   padding: u32,
   input_channels: u32,
@@ -36,14 +37,22 @@ struct Params {
 #endif
 
 @compute @workgroup_size(LANES)
-fn conv2d(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn conv2d(
+  @builtin(workgroup_id) tile: vec3<u32>,
+  @builtin(num_workgroups) tiles: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let input_vectors = (params.input_channels + 3u) / 4u;
   let output_vectors = (params.output_channels + 3u) / 4u;
   let column_blocks = (output_vectors + COLUMNS - 1u) / COLUMNS;
   let batch = params.first_batch + tile.z / column_blocks;
   let first_vector = (tile.z % column_blocks) * COLUMNS;
-  let row = params.first_row + tile.y;
-  let first_column = (tile.x * LANES + lane) * PIXELS;
+  // Lanes go on from one row to the next, so that a narrow picture leaves none idle.
+  let row_lanes = (params.output.width + PIXELS - 1u) / PIXELS;
+  let item = (tile.y * tiles.x + tile.x) * LANES + lane;
+  if (item >= row_lanes * params.row_count) { return; }
+  let row = params.first_row + item / row_lanes;
+  let first_column = (item % row_lanes) * PIXELS;
 
   var sum: array<array<vec4<f32>, COLUMNS>, PIXELS>;
 #for c COLUMNS

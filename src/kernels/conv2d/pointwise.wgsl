@@ -35,7 +35,11 @@ struct Params {
 fn total(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
 @compute @workgroup_size(LANES)
-fn pointwise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn pointwise(
+  @builtin(workgroup_id) tile: vec3<u32>,
+  @builtin(num_workgroups) tiles: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let input_vectors = (params.input_channels + 3u) / 4u;
   let output_vectors = (params.output_channels + 3u) / 4u;
   let batch = params.first_batch + tile.z;
@@ -46,7 +50,7 @@ fn pointwise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_i
   var pixel: array<u32, PIXELS>;
   var source: array<u32, PIXELS>;
 #for p PIXELS
-  pixel[p] = (tile.x * PIXELS + p) * LANES + lane;
+  pixel[p] = ((tile.y * tiles.x + tile.x) * PIXELS + p) * LANES + lane;
   let inside = first_pixel + min(pixel[p], pixels - 1u);
   source[p] = (inside - params.input.first_row * params.input.width) * params.input.pixel_vectors + params.input.first_vector;
 #endfor

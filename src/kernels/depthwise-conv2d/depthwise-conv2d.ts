@@ -1,6 +1,5 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import { bandBinding, haloBinding } from "../conv2d/conv2d.ts";
-import { defineKernel, type Dispatch, type Operator, type OperatorJob, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { bandBinding, defineKernel, type Dispatch, haloBinding, type Operator, type OperatorJob, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { packDepthwise, packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";

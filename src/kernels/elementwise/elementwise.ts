@@ -1,6 +1,5 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import { bandBinding } from "../conv2d/conv2d.ts";
-import { defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import { formatShape, type Shape, type TensorView, vectors } from "../tensor.ts";
 import { packUniform, packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";

@@ -1,5 +1,4 @@
-import { bandBinding } from "../conv2d/conv2d.ts";
-import { defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import type { TensorView } from "../tensor.ts";
 import { packVector, type Weight } from "../weights.ts";
 import code from "./layer-norm.wgsl";

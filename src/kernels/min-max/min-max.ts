@@ -1,5 +1,4 @@
-import { bandBinding } from "../conv2d/conv2d.ts";
-import { defineKernel, type Dispatch, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { bandBinding, defineKernel, type Dispatch, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { type TensorView, vectors } from "../tensor.ts";
 import chunkCode from "./chunk.wgsl";
 import mergeCode from "./merge.wgsl";

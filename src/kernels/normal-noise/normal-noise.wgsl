@@ -1,29 +1,24 @@
 // Standard normal noise by Philox 4x32-10 and a table of quantiles. Integer arithmetic up to the last, exact,
 // conversion: every device makes the same bits, equal to src/diffusion/normal-noise.ts, which explains the scheme.
 
-override WORKGROUP_COLUMNS: u32 = 16;
-override WORKGROUP_ROWS: u32 = 4;
+override LANES: u32 = 64;
 
 struct Params {
-  // Pixels of the region to fill.
-  width: u32,
-  height: u32,
-  // Channels that hold noise; the rest of the last vector is zero.
+  output: View,
+  first_row: u32,
   channels: u32,
-  // 0 for the start of sampling, k for the k-th step.
-  step: u32,
-  seed_low: u32,
-  seed_high: u32,
-  // Column and row of the region's first pixel in the picture.
+  // Column and row of the tensor's first pixel in the picture.
   origin_x: u32,
   origin_y: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// normalQuantileTable()
-@group(0) @binding(1) var<storage, read> quantiles: array<u32>;
-// [row][column][vector of four channels]
-@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
+// Whole numbers in 16 bits each, low ones first: four of the seed, then two of the step (0 for the start of sampling, k for the k-th
+// step).
+@group(0) @binding(1) var<storage, read> settings: array<vec4<f32>>;
+// normalQuantileTable(): whole numbers below 2^24.
+@group(0) @binding(2) var<storage, read> quantiles: array<f32>;
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
 
 const SEGMENT_BITS = 7u;
 const FRACTION_BITS = 12u;
@@ -61,27 +56,30 @@ fn normal_deviate(word: u32) -> f32 {
   let position = below_leading_one >> (32u - SEGMENT_BITS - FRACTION_BITS);
   let entry = (octave << SEGMENT_BITS) + (position >> FRACTION_BITS);
   let fraction = position & ((1u << FRACTION_BITS) - 1u);
-  let here = quantiles[entry];
-  let fall = here - quantiles[entry + 1u];
+  let here = u32(quantiles[entry]);
+  let fall = here - u32(quantiles[entry + 1u]);
   let magnitude = here - ((fall * (2u * fraction + 1u) + (1u << FRACTION_BITS)) >> (FRACTION_BITS + 1u));
   // Below 2^24, so the conversion is exact, and so is the product with a power of two.
   return f32(select(i32(magnitude), -i32(magnitude), (word & 0x80000000u) != 0u)) * (1.0 / 2097152.0);
 }
 
-@compute @workgroup_size(WORKGROUP_COLUMNS, WORKGROUP_ROWS)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= params.width || id.y >= params.height) {
-    return;
-  }
-  let vectors = (params.channels + 3u) / 4u;
-  let counter = vec4<u32>(params.origin_x + id.x, params.origin_y + id.y, id.z, params.step);
-  let words = philox4x32(counter, vec2<u32>(params.seed_low, params.seed_high));
+@compute @workgroup_size(LANES)
+fn normal_noise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let channel_vectors = (params.channels + 3u) / 4u;
+  let item = tile.x * LANES + lane;
+  let vector = item % channel_vectors;
+  let column = item / channel_vectors;
+  if (column >= params.output.width) { return; }
+  let row = params.first_row + tile.y;
+  let seed = vec4<u32>(settings[0]);
+  let step = vec4<u32>(settings[1]);
+  let counter = vec4<u32>(params.origin_x + column, params.origin_y + row, vector, step.x | (step.y << 16u));
+  let words = philox4x32(counter, vec2<u32>(seed.x | (seed.y << 16u), seed.z | (seed.w << 16u)));
   let noise = vec4<f32>(
     normal_deviate(words.x),
     normal_deviate(words.y),
     normal_deviate(words.z),
     normal_deviate(words.w),
   );
-  let lanes = id.z * 4u + vec4<u32>(0u, 1u, 2u, 3u);
-  output[(id.y * params.width + id.x) * vectors + id.z] = select(vec4<f32>(0.0), noise, lanes < vec4<u32>(params.channels));
+  output[pixel_index(params.output, row, column) + vector] = keep_channels(noise, vector, params.channels);
 }

@@ -1,6 +1,5 @@
 import mirrorCode from "../common/mirror.wgsl";
-import { bandBinding, haloBinding } from "../conv2d/conv2d.ts";
-import { defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { bandBinding, defineKernel, haloBinding, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import { formatShape, type Shape, type TensorView, vectors } from "../tensor.ts";
 import expandCode from "./expand.wgsl";
 import reduceCode from "./reduce.wgsl";

@@ -1,0 +1,141 @@
+import { type StoredTensor, toFloat32 } from "../checkpoints/tensor.ts";
+import { type NoiseSchedule, noiseSchedule } from "../diffusion/noise-schedules.ts";
+import { normalQuantileTable } from "../diffusion/normal-noise.ts";
+import { philoxKey } from "../diffusion/philox.ts";
+import { ddimSteps, ddpmSteps, dpmSolverSteps, type SamplerStep, x0ClipRange } from "../diffusion/samplers.ts";
+import { maskDifuserTimesteps, trailingTimesteps } from "../diffusion/timesteps.ts";
+import { SinterError } from "../errors.ts";
+import { type Graph, GraphBuilder, type Tensor } from "../graph/graph.ts";
+import { rewriteAll } from "../graph/rewrites.ts";
+import { splitGraph } from "../graph/split.ts";
+import { convert } from "../kernels/convert/convert.ts";
+import { minMax, stretch } from "../kernels/min-max/min-max.ts";
+import { noiseSettings, normalNoise } from "../kernels/normal-noise/normal-noise.ts";
+import { crop, padReflect } from "../kernels/pad/pad.ts";
+import { SAMPLER_FACTORS, samplerEstimate, samplerNext } from "../kernels/sampler/sampler.ts";
+import type { Shape } from "../kernels/tensor.ts";
+import { maskDifuserConditions, type MaskDifuserConfig, maskDifuserStep, maskDifuserTimeBiases, maskDifuserTimeChannels, type Weights } from "../models/mask-difuser/network.ts";
+import { foldCombine } from "../models/mask-difuser/rewrites.ts";
+import { addPictures } from "./chroma.ts";
+import { type FusionJob, pictureScale } from "./recipe.ts";
+import { type SamplingJob, type SamplingOptions, type SamplingRecipe, stepRange } from "./sampling.ts";
+
+const DEFAULTS = { steps: 5, sampler: "ddim", eta: 1, seed: 1 } as const;
+
+/**
+ * Mask-DiFuser from two pictures to one (test.py of the authors' repository): both pictures in −1..1 with three channels, mirrored at the
+ * right and bottom to a multiple of 2^levels; sampling from noise; the result stretched to the whole range over all channels together.
+ *
+ * With `--reference` the timesteps and ᾱ are those of the published program, which keeps a little noise in the result; else the steps are
+ * spaced from the last timestep down and end without noise. x_0 is clipped by the task either way.
+ */
+export const maskDifuserRecipe = (weights: Weights, config: MaskDifuserConfig): SamplingRecipe => ({
+  rounding: "half-even",
+  sample: (job, options) => sampleJob(weights, config, job, { ...DEFAULTS, ...options }),
+});
+
+type Options = SamplingOptions & { readonly steps: number; readonly sampler: "ddim" | "ddpm" | "dpm++"; readonly eta: number; readonly seed: number };
+
+/** The inputs of a step that change. */
+const CHANGING = ["sample", "previous", "time", "factors", "noise", "noise settings"];
+
+function sampleJob(weights: Weights, config: MaskDifuserConfig, job: FusionJob, options: Options): SamplingJob {
+  const { noise, seed } = options;
+  const padded = paddedShape(config, job);
+  const steps = samplerSteps(config, job, options);
+  const key = philoxKey(seed);
+  return {
+    graphs: () => {
+      const { once, step } = splitGraph(foldCombine(rewriteAll(wholeGraph(weights, config, job, padded, noise !== undefined))), CHANGING);
+      return { once, step, finish: finishGraph(job, padded, steps.length) };
+    },
+    onceInputs: noise ? {} : { "start settings": noiseSettings(key, 0) },
+    ...(noise && { start: importedNoise(noise, 0, padded) }),
+    steps: steps.map((samplerStep, i) => ({
+      time: maskDifuserTimeBiases(weights, config, samplerStep.timestep),
+      factors: samplerFactors(samplerStep),
+      ...(noise
+        ? { noise: samplerStep.nextFromNoise === 0 ? new Float32Array(padded.height * padded.width * 3) : importedNoise(noise, i + 1, padded) }
+        : { "noise settings": noiseSettings(key, i + 1) }),
+    })),
+  };
+}
+
+/** The schedule of the published program: β from 10⁻⁴ to 0.02. */
+const schedule = ({ timesteps }: MaskDifuserConfig): NoiseSchedule => noiseSchedule({ name: "linear-float32", steps: timesteps, start: 1e-4, end: 0.02 });
+
+function samplerSteps(config: MaskDifuserConfig, { reference }: FusionJob, { task, steps, sampler, eta }: Options): SamplerStep[] {
+  const points = reference ? maskDifuserTimesteps(schedule(config), steps) : trailingTimesteps(schedule(config), steps);
+  const options = { prediction: "epsilon", clip: x0ClipRange(task) } as const;
+  if (sampler === "ddim") return ddimSteps(points, { ...options, eta, reference });
+  return sampler === "ddpm" ? ddpmSteps(points, options) : dpmSolverSteps(points, options);
+}
+
+/** A step's numbers in the order that the sampler's kernels take them. */
+function samplerFactors(step: SamplerStep): Float32Array {
+  const [clipLow, clipHigh] = step.clip;
+  const values: Readonly<Record<string, number>> = { ...step, clip: 0, clipLow, clipHigh };
+  return Float32Array.from(SAMPLER_FACTORS, (name) => values[name] ?? 0);
+}
+
+function paddedShape({ multipliers }: MaskDifuserConfig, { width, height }: FusionJob): Shape {
+  const multiple = 2 ** multipliers.length;
+  const up = (size: number): number => Math.ceil(size / multiple) * multiple;
+  return { batch: 1, height: up(height), width: up(width), channels: 3 };
+}
+
+/** Everything from the pictures to one step, to be split. */
+function wholeGraph(weights: Weights, config: MaskDifuserConfig, job: FusionJob, padded: Shape, noiseIsImported: boolean): Graph {
+  const { elementType } = job;
+  const builder = new GraphBuilder();
+  const [first, second] = addPictures(builder, job).map((picture) => {
+    const centred = builder.add(`${picture.name} centred`, convert, [picture], { scale: 2 / pictureScale(job), offset: -1, channels: 3, elementType });
+    return builder.add(`${picture.name} padded`, padReflect, [centred], { height: padded.height, width: padded.width });
+  }) as [Tensor, Tensor];
+  const sample = builder.input("sample", padded);
+  const previous = builder.input("previous", padded);
+  const time = builder.input("time", { batch: 1, height: 1, width: 1, channels: maskDifuserTimeChannels(config) }, elementType);
+  const factors = builder.input("factors", { batch: 1, height: 1, width: 1, channels: SAMPLER_FACTORS.length });
+  const makeNoise = (name: string, settingsName: string): Tensor => {
+    const settings = builder.input(settingsName, { batch: 1, height: 1, width: 1, channels: 8 });
+    return builder.add(name, normalNoise, [settings], { height: padded.height, width: padded.width, channels: 3, originX: 0, originY: 0, quantiles: normalQuantileTable() });
+  };
+
+  const stored = elementType === "f32" ? sample : builder.add("sample stored", convert, [sample], { scale: 1, offset: 0, channels: 3, elementType });
+  const conditions = maskDifuserConditions(builder, weights, first, second);
+  const output = maskDifuserStep(builder, weights, config, conditions, stored, time);
+  const x0 = builder.add("x0", samplerEstimate, [sample, output, factors], {});
+  const noise = noiseIsImported ? builder.input("noise", padded) : makeNoise("noise", "noise settings");
+  builder.output(builder.add("next", samplerNext, [sample, output, x0, noise, previous, factors], {}));
+  builder.output(x0);
+  builder.output(builder.add("output range", minMax, [output], {}));
+  if (!noiseIsImported) builder.output(makeNoise("start", "start settings"));
+  return builder.build();
+}
+
+function finishGraph(job: FusionJob, padded: Shape, steps: number): Graph {
+  const builder = new GraphBuilder();
+  const cropped = builder.add("output", crop, [builder.input("sample", padded)], { height: job.height, width: job.width });
+  const range = builder.add("range", minMax, [cropped], {});
+  builder.output(builder.add("fused", stretch, [cropped, range], { scale: pictureScale(job) }));
+  builder.output(range);
+  builder.output(cropped);
+  for (let k = 1; k <= steps; k++) builder.output(builder.input(stepRange(k), { batch: 1, height: 1, width: 1, channels: 3 }));
+  return builder.build();
+}
+
+/** A tensor of imported noise with channels last. */
+function importedNoise(noise: ReadonlyMap<string, StoredTensor>, k: number, { height, width }: Shape): Float32Array {
+  const name = `noise.${k}`;
+  const tensor = noise.get(name);
+  const expected = `1×3×${height}×${width}`;
+  if (tensor?.shape.join("×") !== expected) {
+    throw new SinterError("NOISE_MISMATCH", `The imported noise has ${tensor ? `${name} of ${tensor.shape.join("×")}` : `no ${name}`}; expected ${name} of ${expected}.`, {
+      where: name,
+      fix: "Give noise of the padded size: noise.0 for the start and noise.1, noise.2, … for each step that adds noise.",
+    });
+  }
+  const planes = toFloat32(tensor);
+  const pixels = height * width;
+  return Float32Array.from({ length: 3 * pixels }, (_, i) => planes[(i % 3) * pixels + Math.floor(i / 3)] ?? 0);
+}

@@ -1,0 +1,127 @@
+import { type Activation, activationNumber, activationSlope } from "../activation.ts";
+import { bandBinding, defineKernel, type Dispatch, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { type TensorView, vectors } from "../tensor.ts";
+import { packVector, type Weight } from "../weights.ts";
+import activationCode from "../common/activation.wgsl";
+import applyCode from "./apply.wgsl";
+import mergeCode from "./merge.wgsl";
+import statisticsCode from "./statistics.wgsl";
+
+/**
+ * Group norm: (x − mean) / √(variance + epsilon) × weight + bias, with mean and biased variance over all pixels of a group of
+ * channels, and then an activation. Groups may have any number of channels, also 1 and 3.
+ */
+export interface GroupNormAttributes {
+  readonly groups: number;
+  /** One number a channel, like `bias`. */
+  readonly weight: Weight;
+  readonly bias: Weight;
+  readonly epsilon: number;
+  readonly activation?: Activation;
+}
+
+const statisticsKernel = defineKernel("group-norm/statistics", statisticsCode);
+const mergeKernel = defineKernel("group-norm/merge", mergeCode);
+const applyKernel = defineKernel("group-norm/apply", activationCode, applyCode);
+
+const CHUNK_PIXELS = 8192;
+/** Vectors of a pixel that neighbouring lanes read together. */
+const MAX_VECTOR_LANES = 16;
+
+export const groupNorm: Operator<GroupNormAttributes> = {
+  name: "groupNorm",
+
+  outputShape(inputs, { groups, weight, bias }) {
+    const [input] = inputs;
+    if (!input || inputs.length !== 1) return shapeError("groupNorm", "expected one input", inputs);
+    if (input.channels % groups !== 0) return shapeError("groupNorm", `${groups} groups do not divide the channels`, inputs);
+    if (weight.data.length !== input.channels || bias.data.length !== input.channels) {
+      return shapeError("groupNorm", `${weight.name} has ${weight.data.length} values, ${bias.name} ${bias.data.length}`, inputs);
+    }
+    return input;
+  },
+
+  dispatches({ inputs, output, attributes, traits, scratch }): Dispatch[] {
+    const [input] = inputs as [TensorView];
+    const { batch, height, width, channels } = output.shape;
+    const { groups, epsilon, activation } = attributes;
+    const lanes = 64;
+    const vectorLanes = Math.min(MAX_VECTOR_LANES, 2 ** Math.ceil(Math.log2(vectors(channels))));
+    const chunkRows = Math.max(1, Math.floor(CHUNK_PIXELS / width));
+    const chunks = Math.ceil(height / chunkRows);
+    const partialResults = scratch("partial results", { batch, height: chunks, width: 2, channels });
+    const factors = scratch("factors", { batch, height: 1, width: 2, channels });
+    const f16 = output.storage.elementType === "f16" ? 1 : 0;
+    const elements = batch * height * width * channels;
+    return [
+      ...rowBands(input, [], elements * 3, traits, chunkRows).map((band): Dispatch => {
+        const source = bandBinding(band, input, traits);
+        return {
+          kernel: statisticsKernel,
+          defines: { F16: f16 },
+          constants: { LANES: lanes },
+          uniforms: {
+            input: viewUniform(source),
+            height,
+            channel_vectors: vectors(channels),
+            vector_lanes: vectorLanes,
+            chunk_rows: chunkRows,
+            first_batch: band.firstBatch,
+            first_chunk: band.firstRow / chunkRows,
+            chunks,
+          },
+          bindings: { input: source, partial_results: wholeBinding(partialResults) },
+          workgroups: [Math.ceil(band.rowCount / chunkRows), Math.ceil(vectors(channels) / vectorLanes), band.batchCount],
+          operations: band.batchCount * band.rowCount * width * channels * 3,
+        };
+      }),
+      {
+        kernel: mergeKernel,
+        defines: {},
+        constants: { LANES: lanes },
+        uniforms: {
+          height,
+          width,
+          channel_vectors: vectors(channels),
+          group_channels: channels / groups,
+          chunks,
+          chunk_rows: chunkRows,
+          epsilon,
+        },
+        bindings: {
+          partial_results: wholeBinding(partialResults),
+          weight: { constant: packVector(attributes.weight, channels) },
+          factors: wholeBinding(factors),
+        },
+        workgroups: [groups, 1, batch],
+        operations: batch * channels * chunks * 10,
+      },
+      ...rowBands(output, [{ view: input, rowsRead: (rows) => rows }], elements * 4, traits).map((band): Dispatch => {
+        const bound = bandBinding(band, output, traits);
+        const source = bandBinding(band, input, traits);
+        return {
+          kernel: applyKernel,
+          defines: { F16: f16 },
+          constants: { LANES: lanes, ACTIVATION: activationNumber(activation) },
+          uniforms: {
+            input: viewUniform(source),
+            output: viewUniform(bound),
+            height,
+            first_batch: band.firstBatch,
+            first_row: band.firstRow,
+            channels,
+            slope: activationSlope(activation),
+          },
+          bindings: {
+            input: source,
+            factors: wholeBinding(factors),
+            bias: { constant: packVector(attributes.bias, channels) },
+            output: bound,
+          },
+          workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, band.batchCount],
+          operations: band.batchCount * band.rowCount * width * channels * 4,
+        };
+      }),
+    ];
+  },
+};

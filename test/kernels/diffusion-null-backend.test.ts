@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { maskDifuserRecipe } from "../../src/fusion/mask-difuser.ts";
+import { compileSampling } from "../../src/fusion/sampling.ts";
+import { GraphBuilder } from "../../src/graph/graph.ts";
+import { compile } from "../../src/graph/plan.ts";
+import { globalPool } from "../../src/kernels/global-pool/global-pool.ts";
+import { groupNorm } from "../../src/kernels/group-norm/group-norm.ts";
+import { PORTABLE_TRAITS } from "../../src/runtime/device.ts";
+import { openNullGpu, runPlan } from "../gpu.ts";
+import { syntheticModel } from "../models/mask-difuser-goldens.ts";
+import { randomWeight } from "./operators.ts";
+import { findRaces, runOf } from "./races.ts";
+
+const CONFIG = { timesteps: 1000, channels: 32, multipliers: [1, 2], attentionLevels: [1], residualBlocks: 1 };
+
+function plans(elementType: "f32" | "f16") {
+  const { weights, config } = syntheticModel(CONFIG);
+  const size = { width: 13, height: 9, firstColoured: true, secondColoured: false };
+  const job = maskDifuserRecipe(weights, config).sample({ ...size, elementType, reference: false }, { task: "infrared-visible", steps: 2 });
+  return compileSampling(job.graphs(), (graph) => compile(graph, { ...PORTABLE_TRAITS, f16: true }));
+}
+
+describe("Mask-DiFuser's plans", () => {
+  it.each(["f32", "f16"] as const)("pass Dawn's null backend with WebGPU's default limits, in %s", async (elementType) => {
+    const gpu = await openNullGpu();
+    const { once, held, step, finish } = plans(elementType);
+    for (const plan of [once, held, step, finish]) await runPlan(gpu, plan, {});
+  });
+
+});
+
+describe("kernels with workgroup memory", () => {
+  const builder = new GraphBuilder();
+  const x = builder.input("x", { batch: 1, height: 2, width: 11, channels: 5 });
+  const [weight, bias] = [randomWeight("weight", [5] as const, 1), randomWeight("bias", [5] as const, 2)];
+  builder.output(builder.add("norm", groupNorm, [x], { groups: 1, weight, bias, epsilon: 1e-5 }));
+  builder.output(builder.add("pool", globalPool, [x], { operation: "mean" }));
+  const shared = compile(builder.build(), PORTABLE_TRAITS).dispatches.filter(({ code }) => code.includes("var<workgroup>"));
+
+  // Attention's lanes are columns and groups of a fixed number; the interpreter's few lanes are not.
+  it.each(shared.map((dispatch) => [dispatch.kernel.name, dispatch] as const))("%s has no race, and one without its barriers", (_, dispatch) => {
+    const run = runOf(dispatch);
+    expect(findRaces(run)).toEqual({ races: [], errors: [] });
+    expect(findRaces({ ...run, code: run.code.replaceAll("workgroupBarrier();", "") }).races.length).toBeGreaterThan(0);
+  });
+});
