@@ -25,7 +25,7 @@ export interface Progress {
   readonly total: number;
 }
 
-/** `steps` to `noise` are for diffusion models; other models take no notice of them. */
+/** `steps` to `noise` are for diffusion models alone. */
 export interface FuseOptions extends Omit<SamplingOptions, "task"> {
   /** Default `infrared-visible`. */
   readonly task?: Task;
@@ -96,7 +96,7 @@ export class Model {
   /**
    * Fuses a pair.
    *
-   * @throws SinterError `SIZE_MISMATCH`, `NO_F16`, `OUT_OF_MEMORY`, `NOT_FINITE`, `DEVICE_LOST` (after one try on a new device)
+   * @throws SinterError `SIZE_MISMATCH`, `NOT_A_DIFFUSION_MODEL`, `NO_F16`, `OUT_OF_MEMORY`, `NOT_FINITE`, `DEVICE_LOST` (after one try on a new device)
    */
   async fuse(pair: Pair, options: FuseOptions = {}): Promise<FusedPicture> {
     checkPair(pair);
@@ -117,7 +117,8 @@ export class Model {
     const scale = pictureScale({ reference: options.reference ?? false });
     const job = this.#job(pair, preparePicture(pair.first, scale), preparePicture(pair.second, scale), options);
     const task = options.task ?? "infrared-visible";
-    const { recipe } = await this.#source(task);
+    const { recipe, name } = await this.#source(task);
+    checkSampling(recipe, options, name);
     if (!("sample" in recipe)) return this.#compile(rewriteAll(recipe.graph(job)));
     const sampling = recipe.sample(job, { ...options, task });
     return joinPlans(compileSampling(sampling.graphs(), (graph) => this.#compile(graph)), sampling.steps.length);
@@ -140,6 +141,7 @@ export class Model {
     const task = options.task ?? "infrared-visible";
     const source = await this.#source(task);
     const { recipe } = source;
+    checkSampling(recipe, options, source.name);
     const job = this.#job(pair, first, second, options);
     const pictures = { first: first.data, second: second.data };
     const { session, compiled, temporary, ...report } =
@@ -246,6 +248,15 @@ export class Model {
     }
     return Session.create(plan, device, pipelines, constants.store, (done, total) => onProgress?.({ phase: "compile", done, total }));
   }
+}
+
+/** @throws SinterError `NOT_A_DIFFUSION_MODEL` when sampling is asked of a model that does not sample. */
+function checkSampling(recipe: ModelSource["recipe"], options: FuseOptions, name: string): void {
+  const asked = (["steps", "sampler", "eta", "seed", "noise"] as const).filter((option) => options[option] !== undefined);
+  if ("sample" in recipe || asked.length === 0) return;
+  throw new SinterError("NOT_A_DIFFUSION_MODEL", `${name} does not sample from noise, so it takes no ${asked.join(", ")}.`, {
+    fix: `Leave out ${asked.map((option) => `--${option}`).join(", ")}.`,
+  });
 }
 
 /**

@@ -200,6 +200,13 @@ describe("what cannot be fused", () => {
     await expect(model.fuse({ first: thermal(8, 8), second: short })).rejects.toMatchObject({ code: "EMPTY_PICTURE" });
   });
 
+  it("refuses to sample with a model that does not", async () => {
+    const pair = { first: thermal(8, 8), second: thermal(8, 8) };
+    const wrong = { code: "NOT_A_DIFFUSION_MODEL", message: expect.stringContaining("steps, seed") as string };
+    await expect(model.fuse(pair, { steps: 5, seed: 2 })).rejects.toMatchObject(wrong);
+    await expect(model.plan(pair, { eta: 0 })).rejects.toMatchObject({ code: "NOT_A_DIFFUSION_MODEL" });
+  });
+
   it("weights with NaN: an error, not a black picture", async () => {
     const shipped = readSafetensors(await readFile(WEIGHTS), WEIGHTS);
     const tensors = new Map(shipped.tensors);

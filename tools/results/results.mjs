@@ -1,4 +1,4 @@
-// Measures every method on the held-out pairs and writes docs/results.md; see README.md. Run `npm run build` first.
+// Measures every method on the held-out pairs and writes the tables of docs/results.md; see README.md. Run `npm run build` first.
 import { execFile } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
