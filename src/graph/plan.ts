@@ -192,7 +192,7 @@ export function compile(graph: Graph, traits: DeviceTraits): Plan {
     const { storage, firstVector } = view(tensor);
     return { tensor, storage, firstVector, ...placeOf(storage) };
   };
-  const constantBytes = [...constants.values()].reduce((sum, constant) => sum + constant.pack().length * elementBytes(constant.elementType), 0);
+  const constantBytes = [...constants.values()].reduce((sum, { length, elementType }) => sum + length * 4 * elementBytes(elementType), 0);
   const outputs = graph.outputs.map(planned);
   const readBackBytes = outputs.reduce((sum, { storage }) => sum + storageBytes(storage), 0);
   return {

@@ -18,7 +18,9 @@ export interface Constant {
   /** Equal keys hold equal numbers, so that a weight used twice is packed and uploaded once. */
   readonly key: string;
   readonly elementType: ElementType;
-  /** A multiple of four values. */
+  /** Vectors of four values. */
+  readonly length: number;
+  /** Makes them; called once, when they are uploaded. */
   readonly pack: () => Float32Array;
 }
 

@@ -35,7 +35,7 @@ export function packConvolution(weight: Weight, elementType: ElementType, length
     }
     return packed;
   };
-  return { key: `convolution ${name} ${elementType} ${length}`, elementType, pack };
+  return { key: `convolution ${name} ${elementType} ${length}`, elementType, length, pack };
 }
 
 /** [kernel row][kernel column][vector of channels] from PyTorch's channels × 1 × height × width. */
@@ -50,7 +50,7 @@ export function packDepthwise({ name, shape, data }: Weight, elementType: Elemen
     }
     return packed;
   };
-  return { key: `depthwise ${name} ${elementType}`, elementType, pack };
+  return { key: `depthwise ${name} ${elementType}`, elementType, length: height * width * vectors(channels), pack };
 }
 
 /** One number a channel, filled up with zeros; all zeros where there is no weight. Always f32. */
@@ -58,6 +58,7 @@ export function packVector(weight: Weight | undefined, channels: number): Consta
   return {
     key: weight ? `vector ${weight.name}` : `zeros ${vectors(channels)}`,
     elementType: "f32",
+    length: vectors(channels),
     pack: () => {
       const packed = new Float32Array(vectors(channels) * 4);
       if (weight) packed.set(weight.data);
@@ -68,5 +69,5 @@ export function packVector(weight: Weight | undefined, channels: number): Consta
 
 /** The same number for each channel. Always f32. */
 export function packUniform(value: number, channels: number): Constant {
-  return { key: `uniform ${value} ${vectors(channels)}`, elementType: "f32", pack: () => new Float32Array(vectors(channels) * 4).fill(value) };
+  return { key: `uniform ${value} ${vectors(channels)}`, elementType: "f32", length: vectors(channels), pack: () => new Float32Array(vectors(channels) * 4).fill(value) };
 }

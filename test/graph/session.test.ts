@@ -85,7 +85,7 @@ describe("ConstantStore", () => {
   it("uploads a constant once", () => {
     let packed = 0;
     const constants = new ConstantStore(gpu.device);
-    const constant = { key: "k", elementType: "f16" as const, pack: () => (packed++, new Float32Array(4)) };
+    const constant = { key: "k", elementType: "f16" as const, length: 1, pack: () => (packed++, new Float32Array(4)) };
     expect(constants.get(constant)).toBe(constants.get({ ...constant }));
     expect(packed).toBe(1);
     expect(constants.get(constant).size).toBe(8);

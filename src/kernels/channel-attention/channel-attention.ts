@@ -84,7 +84,7 @@ export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
         bindings: {
           query: boundQuery,
           key: boundKey,
-          pairs: { constant: { key: `attention pairs ${channels}/${headChannels}`, elementType: "f32", pack: () => Float32Array.from(pairs.flat()) } },
+          pairs: { constant: { key: `attention pairs ${channels}/${headChannels}`, elementType: "f32", length: pairs.length, pack: () => Float32Array.from(pairs.flat()) } },
           partial_sums: wholeBinding(partialSums),
         },
         workgroups: [chunkCount, pairs.length, batchCount],
@@ -111,7 +111,7 @@ export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
         bindings: {
           sums: wholeBinding(sums),
           temperature: { constant: packVector(attributes.temperature, attributes.heads) },
-          pair_of: { constant: { key: `attention pair table ${channels}/${headChannels}`, elementType: "f32", pack: () => pairOf } },
+          pair_of: { constant: { key: `attention pair table ${channels}/${headChannels}`, elementType: "f32", length: pairOf.length / 4, pack: () => pairOf } },
           output: wholeBinding(output),
         },
         workgroups: [Math.ceil(vectors(channels) / lanes), batch, 1],

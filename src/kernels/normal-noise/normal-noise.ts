@@ -63,7 +63,7 @@ export const normalNoise: Operator<NormalNoiseAttributes> = {
         },
         bindings: {
           settings: wholeBinding(settings),
-          quantiles: { constant: { key: "normal quantiles", elementType: "f32", pack } },
+          quantiles: { constant: { key: "normal quantiles", elementType: "f32", length: Math.ceil(attributes.quantiles.length / 4), pack } },
           output: bound,
         },
         workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, 1],
