@@ -24,10 +24,15 @@ export interface Constant {
   readonly pack: () => Float32Array;
 }
 
-/** What a dispatch binds: rows of a tensor (counted through the batch), or a constant. */
-export type Binding =
-  | { readonly view: TensorView; readonly firstRow: number; readonly rowCount: number }
-  | { readonly constant: Constant };
+/** Rows of a tensor, counted through the batch. */
+export interface RowsBinding {
+  readonly view: TensorView;
+  readonly firstRow: number;
+  readonly rowCount: number;
+}
+
+/** What a dispatch binds. */
+export type Binding = RowsBinding | { readonly constant: Constant };
 
 /** One launch of one kernel variant. */
 export interface Dispatch {
@@ -49,9 +54,14 @@ export interface OperatorJob<Attributes> {
   readonly output: TensorView;
   readonly attributes: Attributes;
   readonly traits: DeviceTraits;
+  /** One of the operator's `variants`; empty where it has one way only. */
+  readonly variant: string;
   /** Memory for partial results that lives as long as this operator runs; f32. */
   scratch(name: string, shape: Shape): TensorView;
 }
+
+/** What the choice of a variant may depend on. */
+export type VariantJob<Attributes> = Pick<OperatorJob<Attributes>, "inputs" | "output" | "attributes" | "traits">;
 
 /** One kind of graph node. An operator's file holds, in this order: attributes, output shape and checks, variant choice, dispatches. */
 export interface Operator<Attributes> {
@@ -60,6 +70,8 @@ export interface Operator<Attributes> {
   outputShape(inputs: readonly Shape[], attributes: Attributes): Shape;
   /** Element type of the output; the default is that of the first input. */
   outputType?(inputs: readonly ElementType[], attributes: Attributes): ElementType;
+  /** Names of the ways to do a job that its shapes and the device allow, the default of the device's class first. */
+  variants?(job: VariantJob<Attributes>): readonly string[];
   dispatches(job: OperatorJob<Attributes>): Dispatch[];
 }
 
@@ -82,13 +94,13 @@ export function kernelVariant(kernel: Kernel, defines: Defines): { readonly code
 }
 
 /** All rows of a tensor. */
-export const wholeBinding = (view: TensorView): Binding => ({ view, firstRow: 0, rowCount: view.shape.batch * view.shape.height });
+export const wholeBinding = (view: TensorView): RowsBinding => ({ view, firstRow: 0, rowCount: view.shape.batch * view.shape.height });
 
 /**
  * Rows `first` to `first + count` (through the batch) as a binding: its start is moved up to a row whose offset the
  * device can bind, its end is kept within the tensor.
  */
-export function rowsBinding(view: TensorView, first: number, count: number, traits: DeviceTraits): Extract<Binding, { view: TensorView }> {
+export function rowsBinding(view: TensorView, first: number, count: number, traits: DeviceTraits): RowsBinding {
   const aligned = alignedRows(view, traits.bindingAlignment);
   const firstRow = Math.floor(Math.max(first, 0) / aligned) * aligned;
   const end = Math.min(first + count, view.shape.batch * view.shape.height);
@@ -103,7 +115,7 @@ function alignedRows(view: TensorView, alignment: number): number {
 }
 
 /** The `View` uniform of common/view.wgsl for a bound range of rows. */
-export function viewUniform(binding: Extract<Binding, { view: TensorView }>): UniformValues {
+export function viewUniform(binding: RowsBinding): UniformValues {
   const { storage, firstVector } = binding.view;
   return {
     width: storage.shape.width,
@@ -121,10 +133,13 @@ export interface Band {
   readonly rowCount: number;
 }
 
-/** An input of a banded operator: how many of its rows a band of `rows` output rows reads. */
+/** An input of a banded operator. */
 export interface BandedInput {
   readonly view: TensorView;
+  /** The most rows that a band of `rows` output rows reads. */
   readonly rowsRead: (rows: number) => number;
+  /** First row that a band reads whose first row is `row`; it may lie outside the input. The default is `row`. */
+  readonly firstRowRead?: (row: number) => number;
 }
 
 /** A desktop driver resets the GPU after a second or two; a slow integrated GPU does about this much in 200 ms. */
@@ -172,27 +187,134 @@ export function rowBands(
   return bands;
 }
 
+const sameRows = (view: TensorView): BandedInput => ({ view, rowsRead: (rows) => rows });
+
 /** The rows of a band as a binding, for an operand with the output's height. */
-export function bandBinding(band: Band, view: TensorView, traits: DeviceTraits): ReturnType<typeof rowsBinding> {
-  const first = band.firstBatch * view.shape.height + band.firstRow;
-  return rowsBinding(view, first, band.batchCount * view.shape.height - (view.shape.height - band.rowCount), traits);
+export const bandBinding = (band: Band, view: TensorView, traits: DeviceTraits): RowsBinding =>
+  inputBinding(band, sameRows(view), traits);
+
+/** The input rows that a band of output rows reads. */
+export function inputBinding(band: Band, { view, rowsRead, firstRowRead = (row) => row }: BandedInput, traits: DeviceTraits): RowsBinding {
+  const { height } = view.shape;
+  if (band.batchCount > 1) return rowsBinding(view, band.firstBatch * height, band.batchCount * height, traits);
+  const firstRow = firstRowRead(band.firstRow);
+  // A band that lies wholly in the padding reads no row, but a binding cannot be empty.
+  const first = Math.min(height - 1, Math.max(0, firstRow));
+  const end = Math.min(height, firstRow + rowsRead(band.rowCount));
+  return rowsBinding(view, band.firstBatch * height + first, Math.max(1, end - first), traits);
 }
 
 /** The input rows that a band of output rows reads, `padding` rows above it included. */
 export function haloBinding(
   band: Band,
-  input: TensorView,
+  view: TensorView,
   stride: number,
   padding: number,
   rowsRead: number,
   traits: DeviceTraits,
-): ReturnType<typeof rowsBinding> {
-  const { height } = input.shape;
-  if (band.batchCount > 1) return rowsBinding(input, band.firstBatch * height, band.batchCount * height, traits);
-  // A band that lies wholly in the padding reads no row, but a binding cannot be empty.
-  const first = Math.min(height - 1, Math.max(0, band.firstRow * stride - padding));
-  const end = Math.min(height, band.firstRow * stride - padding + rowsRead);
-  return rowsBinding(input, band.firstBatch * height + first, Math.max(1, end - first), traits);
+): RowsBinding {
+  return inputBinding(band, { view, rowsRead: () => rowsRead, firstRowRead: (row) => row * stride - padding }, traits);
+}
+
+/** A kernel each of whose threads makes a part of one output pixel: workgroup x counts threads along a row, y rows, z images. */
+export interface PerPixelJob {
+  readonly kernel: Kernel;
+  /** Beside `F16`, which is 1 where the output is f16 unless it is given. */
+  readonly defines?: Defines;
+  /** Beside `LANES`. */
+  readonly constants?: Readonly<Record<string, number>>;
+  /** Tensors read in bands, by the name of the WGSL variable and of its `View`; a mere tensor is read at the output's own rows. */
+  readonly inputs: Readonly<Record<string, TensorView | BandedInput | undefined>>;
+  readonly output: TensorView;
+  /** Beside a `View` for each input and for `output`, and `height`, `first_batch` and `first_row` of the output. */
+  readonly uniforms?: UniformValues;
+  /** What every band binds whole. */
+  readonly bindings?: Readonly<Record<string, Binding>>;
+  readonly operationsPerPixel: number;
+  /** The default is one for each vector of four channels. */
+  readonly threadsPerPixel?: number;
+  readonly traits: DeviceTraits;
+}
+
+/** The dispatches of such a kernel, one a band. */
+export function perPixelDispatches(job: PerPixelJob): Dispatch[] {
+  const { kernel, defines, constants, output, uniforms, bindings, operationsPerPixel, traits } = job;
+  const { batch, height, width, channels } = output.shape;
+  const { threadsPerPixel = vectors(channels) } = job;
+  const lanes = 64;
+  const inputs = Object.entries(job.inputs).flatMap(([name, input]): [string, BandedInput][] => (input ? [[name, "view" in input ? input : sameRows(input)]] : []));
+  return rowBands(output, inputs.map(([, input]) => input), batch * height * width * operationsPerPixel, traits).map((band): Dispatch => {
+    const sources = Object.fromEntries(inputs.map(([name, input]) => [name, inputBinding(band, input, traits)]));
+    const bound = { ...sources, output: bandBinding(band, output, traits) };
+    const views = Object.fromEntries(Object.entries(bound).map(([name, binding]) => [name, viewUniform(binding)]));
+    return {
+      kernel,
+      defines: { F16: output.storage.elementType === "f16" ? 1 : 0, ...defines },
+      constants: { LANES: lanes, ...constants },
+      uniforms: { ...views, height, first_batch: band.firstBatch, first_row: band.firstRow, ...uniforms },
+      bindings: { ...bound, ...bindings },
+      workgroups: [Math.ceil((width * threadsPerPixel) / lanes), band.rowCount, band.batchCount],
+      operations: band.batchCount * band.rowCount * width * operationsPerPixel,
+    };
+  });
+}
+
+const CHUNK_PIXELS = 8192;
+
+/** A reduction works on fixed chunks of rows and merges them in row order, so that its result does not depend on bands. */
+export function chunksOf({ height, width }: Shape): { readonly rows: number; readonly count: number } {
+  const rows = Math.max(1, Math.floor(CHUNK_PIXELS / width));
+  return { rows, count: Math.ceil(height / rows) };
+}
+
+/** The first pass of a reduction: workgroup x counts chunks, z images. */
+export interface ChunkJob {
+  readonly kernel: Kernel;
+  /** Beside `LANES`. */
+  readonly constants?: Readonly<Record<string, number>>;
+  readonly input: TensorView;
+  readonly partialResults: TensorView;
+  /** Beside the `View` of `input`, `height`, `chunk_rows`, `first_batch`, `first_chunk` and `chunks`. */
+  readonly uniforms?: UniformValues;
+  /** Workgroups y; the default is 1. */
+  readonly groups?: number;
+  readonly operationsPerPixel: number;
+  readonly traits: DeviceTraits;
+}
+
+/** The dispatches of such a kernel, one a band. */
+export function chunkDispatches({ kernel, constants, input, partialResults, uniforms, groups = 1, operationsPerPixel, traits }: ChunkJob): Dispatch[] {
+  const { batch, height, width } = input.shape;
+  const chunks = chunksOf(input.shape);
+  return rowBands(input, [], batch * height * width * operationsPerPixel, traits, chunks.rows).map((band): Dispatch => {
+    const source = bandBinding(band, input, traits);
+    return {
+      kernel,
+      defines: { F16: input.storage.elementType === "f16" ? 1 : 0 },
+      constants: { LANES: 64, ...constants },
+      uniforms: {
+        input: viewUniform(source),
+        height,
+        chunk_rows: chunks.rows,
+        first_batch: band.firstBatch,
+        first_chunk: band.firstRow / chunks.rows,
+        chunks: chunks.count,
+        ...uniforms,
+      },
+      bindings: { input: source, partial_results: wholeBinding(partialResults) },
+      workgroups: [Math.ceil(band.rowCount / chunks.rows), groups, band.batchCount],
+      operations: band.batchCount * band.rowCount * width * operationsPerPixel,
+    };
+  });
+}
+
+/** Vectors of a pixel that neighbouring lanes read together. */
+const MAX_VECTOR_LANES = 16;
+
+/** What a kernel with common/channel-chunk.wgsl needs beside. */
+export function channelChunks(channels: number): Pick<ChunkJob, "uniforms" | "groups"> {
+  const vectorLanes = Math.min(MAX_VECTOR_LANES, 2 ** Math.ceil(Math.log2(vectors(channels))));
+  return { uniforms: { channel_vectors: vectors(channels), vector_lanes: vectorLanes }, groups: Math.ceil(vectors(channels) / vectorLanes) };
 }
 
 /** So many workgroups as a grid: a device takes only 65535 along one dimension. The kernel counts them as y × width + x. */

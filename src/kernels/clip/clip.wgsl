@@ -1,6 +1,4 @@
 // Values clipped to 0..limit: one vector of four channels a thread.
-override CHANNELS: u32;
-override VECTORS: u32 = (CHANNELS + 3u) / 4u;
 override LANES: u32 = 64;
 
 struct Params {
@@ -9,6 +7,7 @@ struct Params {
   height: u32,
   first_batch: u32,
   first_row: u32,
+  channels: u32,
   limit: f32,
 }
 
@@ -18,11 +17,12 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn clip(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let channel_vectors = (params.channels + 3u) / 4u;
   let item = tile.x * LANES + lane;
-  let vector = item % VECTORS;
-  let column = item / VECTORS;
+  let vector = item % channel_vectors;
+  let column = item / channel_vectors;
   if (column >= params.output.width) { return; }
   let row = (params.first_batch + tile.z) * params.height + params.first_row + tile.y;
   let value = clamp(vec4<f32>(input[pixel_index(params.input, row, column) + vector]), vec4<f32>(0.0), vec4<f32>(params.limit));
-  output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, CHANNELS));
+  output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, params.channels));
 }

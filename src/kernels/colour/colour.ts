@@ -1,4 +1,4 @@
-import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { defineKernel, type Operator, perPixelDispatches, shapeError } from "../kernel.ts";
 import { type ElementType, formatShape, type TensorView } from "../tensor.ts";
 import code from "./colour.wgsl";
 
@@ -37,33 +37,20 @@ export const colour: Operator<ColourAttributes> = {
 
   dispatches({ inputs, output, attributes, traits }) {
     const [first, second] = inputs as [TensorView, TensorView?];
-    const { batch, height, width } = output.shape;
-    const lanes = 64;
-    const reads = [first, ...(second ? [second] : [])].map((view) => ({ view, rowsRead: (rows: number) => rows }));
-    return rowBands(output, reads, batch * height * width * 12, traits).map((band) => {
-      const bound = bandBinding(band, output, traits);
-      const source = bandBinding(band, first, traits);
-      const other = second && bandBinding(band, second, traits);
-      return {
-        kernel,
-        defines: { F16: output.storage.elementType === "f16" ? 1 : 0, SECOND: second ? 1 : 0 },
-        constants: { OPERATION: OPERATIONS[attributes.operation], CHANNELS: first.shape.channels, LANES: lanes },
-        uniforms: {
-          first: viewUniform(source),
-          second: viewUniform(other ?? source),
-          output: viewUniform(bound),
-          height,
-          first_batch: band.firstBatch,
-          first_row: band.firstRow,
-          delta: "delta" in attributes ? attributes.delta : 0,
-          limit: "limit" in attributes ? attributes.limit : 1,
-          neutral: "neutral" in attributes ? attributes.neutral : 0,
-          epsilon: "epsilon" in attributes ? attributes.epsilon : 0,
-        },
-        bindings: { first: source, output: bound, ...(other && { second: other }) },
-        workgroups: [Math.ceil(width / lanes), band.rowCount, band.batchCount],
-        operations: band.batchCount * band.rowCount * width * 12,
-      };
+    return perPixelDispatches({
+      kernel,
+      defines: { SECOND: second ? 1 : 0 },
+      constants: { OPERATION: OPERATIONS[attributes.operation], CHANNELS: first.shape.channels },
+      inputs: { first, second },
+      output,
+      uniforms: {
+        delta: "delta" in attributes ? attributes.delta : 0,
+        limit: "limit" in attributes ? attributes.limit : 1,
+        neutral: "neutral" in attributes ? attributes.neutral : 0,
+        epsilon: "epsilon" in attributes ? attributes.epsilon : 0,
+      },
+      operationsPerPixel: 12,
+      traits,
     });
   },
 };

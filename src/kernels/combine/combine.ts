@@ -1,5 +1,5 @@
-import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
-import { formatShape, type TensorView, vectors } from "../tensor.ts";
+import { defineKernel, type Operator, perPixelDispatches, shapeError } from "../kernel.ts";
+import { formatShape, type TensorView } from "../tensor.ts";
 import code from "./combine.wgsl";
 
 /**
@@ -36,37 +36,16 @@ export const combine: Operator<CombineAttributes> = {
 
   dispatches({ inputs, output, attributes, traits }) {
     const [first, second, weights] = inputs as [TensorView, TensorView, TensorView?];
-    const { batch, height, width, channels } = output.shape;
-    const lanes = 64;
-    const reads = inputs.map((view) => ({ view, rowsRead: (rows: number) => rows }));
-    return rowBands(output, reads, batch * height * width * channels * 3, traits).map((band) => {
-      const bound = bandBinding(band, output, traits);
-      const source = bandBinding(band, first, traits);
-      const other = bandBinding(band, second, traits);
-      const weighting = weights && bandBinding(band, weights, traits);
-      return {
-        kernel,
-        defines: { F16: output.storage.elementType === "f16" ? 1 : 0, WEIGHTED: weights ? 1 : 0 },
-        constants: {
-          OPERATION: OPERATIONS[attributes.operation],
-          FIRST_CHANNELS: first.shape.channels,
-          SECOND_CHANNELS: second.shape.channels,
-          CHANNELS: channels,
-          LANES: lanes,
-        },
-        uniforms: {
-          first: viewUniform(source),
-          second: viewUniform(other),
-          weights: viewUniform(weighting ?? source),
-          output: viewUniform(bound),
-          height,
-          first_batch: band.firstBatch,
-          first_row: band.firstRow,
-        },
-        bindings: { first: source, second: other, output: bound, ...(weighting && { weights: weighting }) },
-        workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, band.batchCount],
-        operations: band.batchCount * band.rowCount * width * channels * 3,
-      };
+    const { channels } = output.shape;
+    return perPixelDispatches({
+      kernel,
+      defines: { WEIGHTED: weights ? 1 : 0 },
+      constants: { OPERATION: OPERATIONS[attributes.operation] },
+      inputs: { first, second, weights },
+      output,
+      uniforms: { first_channels: first.shape.channels, second_channels: second.shape.channels, channels },
+      operationsPerPixel: 3 * channels,
+      traits,
     });
   },
 };

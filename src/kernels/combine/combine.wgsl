@@ -3,21 +3,22 @@
 #define WEIGHTED 0
 
 override OPERATION: u32;
-// An input of one channel has it in place of every channel.
-override FIRST_CHANNELS: u32;
-override SECOND_CHANNELS: u32;
-override CHANNELS: u32;
-override VECTORS: u32 = (CHANNELS + 3u) / 4u;
 override LANES: u32 = 64;
 
 struct Params {
   first: View,
   second: View,
+#if WEIGHTED
   weights: View,
+#endif
   output: View,
   height: u32,
   first_batch: u32,
   first_row: u32,
+  // An input of one channel has it in place of every channel.
+  first_channels: u32,
+  second_channels: u32,
+  channels: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,16 +32,17 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn combine(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let channel_vectors = (params.channels + 3u) / 4u;
   let item = tile.x * LANES + lane;
-  let vector = item % VECTORS;
-  let column = item / VECTORS;
+  let vector = item % channel_vectors;
+  let column = item / channel_vectors;
   if (column >= params.output.width) { return; }
   let row = (params.first_batch + tile.z) * params.height + params.first_row + tile.y;
 
-  var a = vec4<f32>(first[pixel_index(params.first, row, column) + select(vector, 0u, FIRST_CHANNELS == 1u)]);
-  var b = vec4<f32>(second[pixel_index(params.second, row, column) + select(vector, 0u, SECOND_CHANNELS == 1u)]);
-  if (FIRST_CHANNELS == 1u) { a = vec4<f32>(a.x); }
-  if (SECOND_CHANNELS == 1u) { b = vec4<f32>(b.x); }
+  var a = vec4<f32>(first[pixel_index(params.first, row, column) + select(vector, 0u, params.first_channels == 1u)]);
+  var b = vec4<f32>(second[pixel_index(params.second, row, column) + select(vector, 0u, params.second_channels == 1u)]);
+  if (params.first_channels == 1u) { a = vec4<f32>(a.x); }
+  if (params.second_channels == 1u) { b = vec4<f32>(b.x); }
 #if WEIGHTED
   let weight = f32(weights[pixel_index(params.weights, row, column)].x);
   let value = weight * a + (1.0 - weight) * b;
@@ -52,5 +54,5 @@ fn combine(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_ind
     default: { value = select(b, a, abs(a) >= abs(b)); }
   }
 #endif
-  output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, CHANNELS));
+  output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, params.channels));
 }

@@ -1,7 +1,4 @@
 // The channels of two tensors side by side. One vector of four output channels a thread; a vector may hold channels of both.
-override FIRST_CHANNELS: u32;
-override CHANNELS: u32;
-override VECTORS: u32 = (CHANNELS + 3u) / 4u;
 override LANES: u32 = 64;
 
 struct Params {
@@ -11,6 +8,8 @@ struct Params {
   height: u32,
   first_batch: u32,
   first_row: u32,
+  first_channels: u32,
+  channels: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -20,9 +19,10 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn concat(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let channel_vectors = (params.channels + 3u) / 4u;
   let item = tile.x * LANES + lane;
-  let vector = item % VECTORS;
-  let column = item / VECTORS;
+  let vector = item % channel_vectors;
+  let column = item / channel_vectors;
   if (column >= params.output.width) { return; }
   let row = (params.first_batch + tile.z) * params.height + params.first_row + tile.y;
   let from_first = pixel_index(params.first, row, column);
@@ -31,10 +31,10 @@ fn concat(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_inde
   var value = Element4();
   for (var i = 0u; i < 4u; i++) {
     let channel = vector * 4u + i;
-    if (channel < FIRST_CHANNELS) {
+    if (channel < params.first_channels) {
       value[i] = first[from_first + channel / 4u][channel % 4u];
-    } else if (channel < CHANNELS) {
-      let other = channel - FIRST_CHANNELS;
+    } else if (channel < params.channels) {
+      let other = channel - params.first_channels;
       value[i] = second[from_second + other / 4u][other % 4u];
     }
   }

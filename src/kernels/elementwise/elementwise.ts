@@ -1,6 +1,6 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
-import { formatShape, type Shape, type TensorView, vectors } from "../tensor.ts";
+import { defineKernel, type Operator, perPixelDispatches, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { formatShape, type Shape, type TensorView } from "../tensor.ts";
 import { packUniform, packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import code from "./elementwise.wgsl";
@@ -44,8 +44,7 @@ export const elementwise: Operator<ElementwiseAttributes> = {
 
   dispatches({ inputs, output, attributes, traits }) {
     const [first, second] = inputs as [TensorView, TensorView?];
-    const { batch, height, width, channels } = output.shape;
-    const lanes = 64;
+    const { channels } = output.shape;
     const activation: Activation | undefined =
       attributes.operation === "activation" ? attributes.activation : attributes.operation === "prelu" ? { kind: "leakyRelu", slope: 0 } : undefined;
     const slope =
@@ -54,30 +53,17 @@ export const elementwise: Operator<ElementwiseAttributes> = {
         : attributes.slope.data.length === 1
           ? packUniform(attributes.slope.data[0] ?? 0, channels)
           : packVector(attributes.slope, channels);
-    const broadcast = second !== undefined && isBroadcast(first.shape, second.shape);
-    const reads = [first, ...(second && !broadcast ? [second] : [])].map((view) => ({ view, rowsRead: (rows: number) => rows }));
-    return rowBands(output, reads, batch * height * width * channels, traits).map((band) => {
-      const bound = bandBinding(band, output, traits);
-      const source = bandBinding(band, first, traits);
-      const other = second && (broadcast ? { view: second, firstRow: 0, rowCount: batch } : bandBinding(band, second, traits));
-      return {
-        kernel,
-        defines: { F16: output.storage.elementType === "f16" ? 1 : 0, SECOND: second ? 1 : 0 },
-        constants: { OPERATION: OPERATIONS[attributes.operation], LANES: lanes, ACTIVATION: activationNumber(activation) },
-        uniforms: {
-          first: viewUniform(source),
-          second: viewUniform(other ?? source),
-          output: viewUniform(bound),
-          height,
-          first_batch: band.firstBatch,
-          first_row: band.firstRow,
-          channels,
-          broadcast: broadcast ? 1 : 0,
-        },
-        bindings: { first: source, slope: { constant: slope }, output: bound, ...(other && { second: other }) },
-        workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, band.batchCount],
-        operations: band.batchCount * band.rowCount * width * channels,
-      };
+    const broadcast = second && isBroadcast(first.shape, second.shape) ? wholeBinding(second) : undefined;
+    return perPixelDispatches({
+      kernel,
+      defines: { SECOND: second ? 1 : 0 },
+      constants: { OPERATION: OPERATIONS[attributes.operation], ACTIVATION: activationNumber(activation) },
+      inputs: { first, ...(!broadcast && { second }) },
+      output,
+      uniforms: { channels, broadcast: broadcast ? 1 : 0, ...(broadcast && { second: viewUniform(broadcast) }) },
+      bindings: { slope: { constant: slope }, ...(broadcast && { second: broadcast }) },
+      operationsPerPixel: channels,
+      traits,
     });
   },
 };

@@ -7,7 +7,9 @@ override LANES: u32 = 64;
 
 struct Params {
   first: View,
+#if SECOND
   second: View,
+#endif
   output: View,
   height: u32,
   first_batch: u32,

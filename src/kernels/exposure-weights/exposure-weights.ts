@@ -1,5 +1,5 @@
 import mirrorCode from "../common/mirror.wgsl";
-import { bandBinding, defineKernel, haloBinding, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { type BandedInput, defineKernel, type Operator, perPixelDispatches, shapeError } from "../kernel.ts";
 import { formatShape, type TensorView } from "../tensor.ts";
 import code from "./exposure-weights.wgsl";
 
@@ -38,31 +38,15 @@ export const exposureWeights: Operator<ExposureWeightsAttributes> = {
 
   dispatches({ inputs, output, attributes, traits }) {
     const [first, second] = inputs as [TensorView, TensorView];
-    const { batch, height, width } = output.shape;
-    const lanes = 64;
-    const rowsRead = (rows: number): number => rows + 2;
-    const reads = [first, second].map((view) => ({ view, rowsRead }));
-    return rowBands(output, reads, batch * height * width * 100, traits).map((band) => {
-      const bound = bandBinding(band, output, traits);
-      const source = haloBinding(band, first, 1, 1, rowsRead(band.rowCount), traits);
-      const other = haloBinding(band, second, 1, 1, rowsRead(band.rowCount), traits);
-      return {
-        kernel,
-        defines: {},
-        constants: { FIRST_CHANNELS: first.shape.channels, SECOND_CHANNELS: second.shape.channels, LANES: lanes },
-        uniforms: {
-          first: viewUniform(source),
-          second: viewUniform(other),
-          output: viewUniform(bound),
-          height,
-          first_batch: band.firstBatch,
-          first_row: band.firstRow,
-          limit: attributes.limit,
-        },
-        bindings: { first: source, second: other, output: bound },
-        workgroups: [Math.ceil(width / lanes), band.rowCount, band.batchCount],
-        operations: band.batchCount * band.rowCount * width * 100,
-      };
+    const halo = (view: TensorView): BandedInput => ({ view, rowsRead: (rows) => rows + 2, firstRowRead: (row) => row - 1 });
+    return perPixelDispatches({
+      kernel,
+      constants: { FIRST_CHANNELS: first.shape.channels, SECOND_CHANNELS: second.shape.channels },
+      inputs: { first: halo(first), second: halo(second) },
+      output,
+      uniforms: { limit: attributes.limit },
+      operationsPerPixel: 100,
+      traits,
     });
   },
 };

@@ -1,4 +1,4 @@
-import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { defineKernel, type Operator, perPixelDispatches, shapeError } from "../kernel.ts";
 import type { TensorView } from "../tensor.ts";
 import { packVector, type Weight } from "../weights.ts";
 import code from "./layer-norm.wgsl";
@@ -26,33 +26,17 @@ export const layerNorm: Operator<LayerNormAttributes> = {
 
   dispatches({ inputs, output, attributes, traits }) {
     const [input] = inputs as [TensorView];
-    const { batch, height, width, channels } = output.shape;
-    const lanes = 64;
-    const operations = 8 * channels;
-    return rowBands(output, [{ view: input, rowsRead: (rows) => rows }], batch * height * width * operations, traits).map((band) => {
-      const bound = bandBinding(band, output, traits);
-      const source = bandBinding(band, input, traits);
-      return {
-        kernel,
-        defines: { F16: output.storage.elementType === "f16" ? 1 : 0 },
-        constants: { CHANNELS: channels, LANES: lanes },
-        uniforms: {
-          input: viewUniform(source),
-          output: viewUniform(bound),
-          height,
-          first_batch: band.firstBatch,
-          first_row: band.firstRow,
-          epsilon: attributes.epsilon,
-        },
-        bindings: {
-          input: source,
-          weight: { constant: packVector(attributes.weight, channels) },
-          bias: { constant: packVector(attributes.bias, channels) },
-          output: bound,
-        },
-        workgroups: [Math.ceil(width / lanes), band.rowCount, band.batchCount],
-        operations: band.batchCount * band.rowCount * width * operations,
-      };
+    const { channels } = output.shape;
+    return perPixelDispatches({
+      kernel,
+      constants: { CHANNELS: channels },
+      inputs: { input },
+      output,
+      uniforms: { epsilon: attributes.epsilon },
+      bindings: { weight: { constant: packVector(attributes.weight, channels) }, bias: { constant: packVector(attributes.bias, channels) } },
+      operationsPerPixel: 8 * channels,
+      threadsPerPixel: 1,
+      traits,
     });
   },
 };

@@ -1,5 +1,5 @@
-import { bandBinding, defineKernel, type Dispatch, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
-import { type TensorView, vectors } from "../tensor.ts";
+import { chunkDispatches, chunksOf, defineKernel, type Dispatch, type Operator, perPixelDispatches, shapeError, wholeBinding } from "../kernel.ts";
+import type { TensorView } from "../tensor.ts";
 import chunkCode from "./chunk.wgsl";
 import mergeCode from "./merge.wgsl";
 import stretchCode from "./stretch.wgsl";
@@ -7,8 +7,6 @@ import stretchCode from "./stretch.wgsl";
 const chunkKernel = defineKernel("min-max/chunk", chunkCode);
 const mergeKernel = defineKernel("min-max/merge", mergeCode);
 const stretchKernel = defineKernel("min-max/stretch", stretchCode);
-
-const CHUNK_PIXELS = 8192;
 
 /**
  * Smallest and largest finite value of each image over all its channels, and how many values are not finite.
@@ -27,25 +25,11 @@ export const minMax: Operator<Record<never, never>> = {
 
   dispatches({ inputs, output, traits, scratch }): Dispatch[] {
     const [input] = inputs as [TensorView];
-    const { batch, height, width, channels } = input.shape;
-    const lanes = 64;
-    const chunkRows = Math.max(1, Math.floor(CHUNK_PIXELS / width));
-    const chunks = Math.ceil(height / chunkRows);
+    const { batch, channels } = input.shape;
+    const chunks = chunksOf(input.shape).count;
     const partialResults = scratch("partial results", { batch, height: 1, width: chunks, channels: 4 });
-    const bands = rowBands(input, [], batch * height * width * channels * 2, traits, chunkRows);
     return [
-      ...bands.map((band): Dispatch => {
-        const source = bandBinding(band, input, traits);
-        return {
-          kernel: chunkKernel,
-          defines: { F16: input.storage.elementType === "f16" ? 1 : 0 },
-          constants: { CHANNELS: channels, LANES: lanes },
-          uniforms: { input: viewUniform(source), height, first_batch: band.firstBatch, first_chunk: band.firstRow / chunkRows, chunk_rows: chunkRows, chunks },
-          bindings: { input: source, partial_results: wholeBinding(partialResults) },
-          workgroups: [Math.ceil(band.rowCount / chunkRows), 1, band.batchCount],
-          operations: band.batchCount * band.rowCount * width * channels * 2,
-        };
-      }),
+      ...chunkDispatches({ kernel: chunkKernel, constants: { CHANNELS: channels }, input, partialResults, operationsPerPixel: 2 * channels, traits }),
       {
         kernel: mergeKernel,
         defines: {},
@@ -79,27 +63,16 @@ export const stretch: Operator<StretchAttributes> = {
 
   dispatches({ inputs, output, attributes, traits }) {
     const [input, range] = inputs as [TensorView, TensorView];
-    const { batch, height, width, channels } = output.shape;
-    const lanes = 64;
-    return rowBands(output, [{ view: input, rowsRead: (rows) => rows }], batch * height * width * channels * 3, traits).map((band) => {
-      const bound = bandBinding(band, output, traits);
-      const source = bandBinding(band, input, traits);
-      return {
-        kernel: stretchKernel,
-        defines: { F16: input.storage.elementType === "f16" ? 1 : 0 },
-        constants: { CHANNELS: channels, LANES: lanes },
-        uniforms: {
-          input: viewUniform(source),
-          output: viewUniform(bound),
-          height,
-          first_batch: band.firstBatch,
-          first_row: band.firstRow,
-          scale: attributes.scale,
-        },
-        bindings: { input: source, range: wholeBinding(range), output: bound },
-        workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, band.batchCount],
-        operations: band.batchCount * band.rowCount * width * channels * 3,
-      };
+    const { channels } = output.shape;
+    return perPixelDispatches({
+      kernel: stretchKernel,
+      defines: { F16: input.storage.elementType === "f16" ? 1 : 0 },
+      inputs: { input },
+      output,
+      uniforms: { channels, scale: attributes.scale },
+      bindings: { range: wholeBinding(range) },
+      operationsPerPixel: 3 * channels,
+      traits,
     });
   },
 };

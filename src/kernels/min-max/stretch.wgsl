@@ -1,6 +1,4 @@
 // Maps the range of each image to 0..scale: (x − minimum) / (maximum − minimum) × scale. A constant image becomes 0.
-override CHANNELS: u32;
-override VECTORS: u32 = (CHANNELS + 3u) / 4u;
 override LANES: u32 = 64;
 
 struct Params {
@@ -9,6 +7,7 @@ struct Params {
   height: u32,
   first_batch: u32,
   first_row: u32,
+  channels: u32,
   scale: f32,
 }
 
@@ -19,14 +18,15 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn stretch(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let channel_vectors = (params.channels + 3u) / 4u;
   let item = tile.x * LANES + lane;
-  let vector = item % VECTORS;
-  let column = item / VECTORS;
+  let vector = item % channel_vectors;
+  let column = item / channel_vectors;
   if (column >= params.output.width) { return; }
   let batch = params.first_batch + tile.z;
   let row = batch * params.height + params.first_row + tile.y;
   let smallest = range[batch].x;
   let extent = range[batch].y - smallest;
   let value = (vec4<f32>(input[pixel_index(params.input, row, column) + vector]) - smallest) / select(1.0, extent, extent > 0.0);
-  output[pixel_index(params.output, row, column) + vector] = keep_channels(value * params.scale, vector, CHANNELS);
+  output[pixel_index(params.output, row, column) + vector] = keep_channels(value * params.scale, vector, params.channels);
 }

@@ -1,16 +1,24 @@
-import { bandBinding, defineKernel, type Operator, rowBands, rowsBinding, shapeError, viewUniform } from "../kernel.ts";
-import { type TensorView, vectors } from "../tensor.ts";
+import { defineKernel, type Operator, perPixelDispatches, shapeError } from "../kernel.ts";
+import type { TensorView } from "../tensor.ts";
 import code from "./resize.wgsl";
 
-/** Bilinear resizing as `torch.nn.functional.interpolate` does it, without antialiasing. */
-export interface ResizeAttributes {
-  readonly height: number;
-  readonly width: number;
-  /** Whether the centres of the corner pixels stay in place; else the corners of the picture do. */
-  readonly alignCorners: boolean;
-}
+/**
+ * Resizing to any size as `torch.nn.functional.interpolate` does it when it is given `size`, without antialiasing. Nearest: input
+ * index ⌊i × input size / output size⌋. Bicubic: Keys' kernel with a = −0.75. Positions outside the picture read its border.
+ */
+export type ResizeAttributes = { readonly height: number; readonly width: number } & (
+  | { readonly mode: "nearest" }
+  | {
+      /** Bilinear unless told. */
+      readonly mode?: "bilinear" | "bicubic";
+      /** Whether the centres of the corner pixels stay in place; else the corners of the picture do. */
+      readonly alignCorners: boolean;
+    }
+);
 
 const kernel = defineKernel("resize", code);
+
+const TAPS = { nearest: 1, bilinear: 2, bicubic: 4 } as const;
 
 export const resize: Operator<ResizeAttributes> = {
   name: "resize",
@@ -24,45 +32,33 @@ export const resize: Operator<ResizeAttributes> = {
 
   dispatches({ inputs, output, attributes, traits }) {
     const [input] = inputs as [TensorView];
-    const { batch, height, width, channels } = output.shape;
-    const lanes = 64;
-    const vertical = axis(input.shape.height, height, attributes.alignCorners);
-    const horizontal = axis(input.shape.width, width, attributes.alignCorners);
-    const rowsRead = (rows: number): number => Math.ceil((rows * vertical.step) / vertical.parts) + 2;
-    const lowerRow = (row: number): number => Math.min(Math.floor(Math.max(row * vertical.step + vertical.offset, 0) / vertical.parts), vertical.last);
-    return rowBands(output, [{ view: input, rowsRead }], batch * height * width * channels * 9, traits).map((band) => {
-      const bound = bandBinding(band, output, traits);
-      const whole = band.rowCount === height;
-      const first = whole ? 0 : lowerRow(band.firstRow);
-      const end = whole ? input.shape.height : lowerRow(band.firstRow + band.rowCount - 1) + 2;
-      const rows = band.batchCount * input.shape.height - (input.shape.height - (Math.min(end, input.shape.height) - first));
-      const source = rowsBinding(input, band.firstBatch * input.shape.height + first, rows, traits);
-      return {
-        kernel,
-        defines: { F16: output.storage.elementType === "f16" ? 1 : 0 },
-        constants: { LANES: lanes },
-        uniforms: {
-          input: viewUniform(source),
-          output: viewUniform(bound),
-          input_height: input.shape.height,
-          height,
-          first_batch: band.firstBatch,
-          first_row: band.firstRow,
-          channels,
-          vertical: { ...vertical },
-          horizontal: { ...horizontal },
+    const { height, width, channels } = output.shape;
+    const mode = attributes.mode ?? "bilinear";
+    const taps = TAPS[mode];
+    const vertical = axis(input.shape.height, height, attributes);
+    const horizontal = axis(input.shape.width, width, attributes);
+    return perPixelDispatches({
+      kernel,
+      defines: { TAPS: taps, NEAREST: mode === "nearest" ? 1 : 0, CUBIC: mode === "bicubic" ? 1 : 0 },
+      inputs: {
+        input: {
+          view: input,
+          rowsRead: (rows) => Math.ceil((rows * vertical.step) / vertical.parts) + taps,
+          firstRowRead: (row) => Math.floor((row * vertical.step + vertical.offset) / vertical.parts) - (mode === "bicubic" ? 1 : 0),
         },
-        bindings: { input: source, output: bound },
-        workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, band.batchCount],
-        operations: band.batchCount * band.rowCount * width * channels * 9,
-      };
+      },
+      output,
+      uniforms: { input_height: input.shape.height, channels, vertical: { ...vertical }, horizontal: { ...horizontal } },
+      operationsPerPixel: 2 * taps * (taps + 1) * channels,
+      traits,
     });
   },
 };
 
 /** Input position of output i: (i × step + offset) / parts. */
-function axis(from: number, to: number, alignCorners: boolean): { step: number; offset: number; parts: number; last: number } {
+function axis(from: number, to: number, attributes: ResizeAttributes): { step: number; offset: number; parts: number; last: number } {
   const last = from - 1;
-  if (!alignCorners) return { step: 2 * from, offset: from - to, parts: 2 * to, last };
+  if (attributes.mode === "nearest") return { step: from, offset: 0, parts: to, last };
+  if (!attributes.alignCorners) return { step: 2 * from, offset: from - to, parts: 2 * to, last };
   return to === 1 ? { step: 0, offset: 0, parts: 1, last } : { step: last, offset: 0, parts: to - 1, last };
 }

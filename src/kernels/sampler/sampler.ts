@@ -1,5 +1,5 @@
-import { bandBinding, defineKernel, type Dispatch, type Kernel, type Operator, type OperatorJob, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
-import { formatShape, type Shape, type TensorView, vectors } from "../tensor.ts";
+import { defineKernel, type Dispatch, type Kernel, type Operator, type OperatorJob, perPixelDispatches, shapeError, wholeBinding } from "../kernel.ts";
+import { formatShape, type Shape, type TensorView } from "../tensor.ts";
 import estimateCode from "./estimate.wgsl";
 import nextCode from "./next.wgsl";
 
@@ -54,30 +54,16 @@ export const samplerNext: Operator<Record<never, never>> = {
 };
 
 function update({ inputs, output, traits }: OperatorJob<Record<never, never>>, kernel: Kernel, names: readonly string[]): Dispatch[] {
-  const operands = inputs.slice(0, -1);
-  const [, network, factors] = [inputs[0], inputs[1], inputs.at(-1)] as [TensorView, TensorView, TensorView];
-  const { batch, height, width, channels } = output.shape;
-  const lanes = 64;
-  const operations = operands.length * 2;
-  const reads = operands.map((view) => ({ view, rowsRead: (rows: number) => rows }));
-  return rowBands(output, reads, batch * height * width * channels * operations, traits).map((band): Dispatch => {
-    const bound = bandBinding(band, output, traits);
-    const sources = operands.map((view, i) => [names[i] ?? "", bandBinding(band, view, traits)] as const);
-    return {
-      kernel,
-      defines: { F16: network.storage.elementType === "f16" ? 1 : 0 },
-      constants: { LANES: lanes },
-      uniforms: {
-        ...Object.fromEntries(sources.map(([name, source]) => [name, viewUniform(source)])),
-        output: viewUniform(bound),
-        height,
-        first_batch: band.firstBatch,
-        first_row: band.firstRow,
-        channels,
-      },
-      bindings: { ...Object.fromEntries(sources), factors: wholeBinding(factors), output: bound },
-      workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, band.batchCount],
-      operations: band.batchCount * band.rowCount * width * channels * operations,
-    };
+  const [network, factors] = [inputs[1], inputs.at(-1)] as [TensorView, TensorView];
+  const { channels } = output.shape;
+  return perPixelDispatches({
+    kernel,
+    defines: { F16: network.storage.elementType === "f16" ? 1 : 0 },
+    inputs: Object.fromEntries(names.map((name, i) => [name, inputs[i]])),
+    output,
+    uniforms: { channels },
+    bindings: { factors: wholeBinding(factors) },
+    operationsPerPixel: 2 * names.length * channels,
+    traits,
   });
 }
