@@ -1,7 +1,14 @@
 import { findGpu } from "../src/platform/gpu.ts";
 import { type Device, openDevice } from "../src/runtime/device.ts";
 
-/** Opens a device, with timestamps in nanoseconds; by itself Dawn rounds them to 65 µs. */
+/** Timestamps in nanoseconds: by itself Dawn rounds them to 65 µs. */
+const FLAGS = ["disable-dawn-features=timestamp_quantization"];
+
+export async function openBenchGpu(name: string | undefined): Promise<GPU> {
+  return findGpu({ device: name, flags: FLAGS });
+}
+
+/** Opens a device as the engine does, with the benchmark's flags. */
 export async function openBenchDevice(name: string | undefined): Promise<Device> {
-  return openDevice(await findGpu({ device: name, flags: ["disable-dawn-features=timestamp_quantization"] }));
+  return openDevice(await openBenchGpu(name));
 }

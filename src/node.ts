@@ -1,9 +1,10 @@
-/** Sinter in Node: the portable library, opened through Dawn, with image files and the shipped weights. */
+/** Sinter in Node: the portable library, opened through Dawn, with image files, the shipped weights and the variants that `sinter tune` remembered. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Engine as PortableEngine, type EngineOptions } from "./fusion/engine.ts";
 import { packageRoot } from "./platform/files.ts";
 import { findGpu } from "./platform/gpu.ts";
+import { readTuned } from "./platform/tuned.ts";
 
 export * from "./index.ts";
 export { readImage, writeImage, type DecodedImage, type WriteOptions, type WrittenImage } from "./platform/images.ts";
@@ -20,11 +21,11 @@ export const Engine = {
   /**
    * Opens the GPU through Dawn.
    *
-   * @throws SinterError `NO_WEBGPU_PACKAGE`, `NO_ADAPTER`, `UNKNOWN_DEVICE`
+   * @throws SinterError `NO_WEBGPU_PACKAGE`, `NO_ADAPTER`, `UNKNOWN_DEVICE`, `TUNED_DAMAGED`
    */
   async open({ device, ...options }: NodeEngineOptions = {}): Promise<PortableEngine> {
-    if (typeof device === "object") return PortableEngine.open({ readWeights, ...options, device });
-    return PortableEngine.open({ readWeights, ...options, gpu: options.gpu ?? (await findGpu({ device })) });
+    if (typeof device === "object") return PortableEngine.open({ readWeights, readTuned, ...options, device });
+    return PortableEngine.open({ readWeights, readTuned, ...options, gpu: options.gpu ?? (await findGpu({ device })) });
   },
 };
 

@@ -3,9 +3,12 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { SinterError } from "../errors.ts";
+import { VARIANT_TABLES } from "../kernels/variant-tables.ts";
+import { MEASURED_CLASSES } from "../kernels/variants.ts";
 import code from "../kernels/check-sum/check-sum.wgsl";
 import { packageRoot } from "../platform/files.ts";
 import { findGpu } from "../platform/gpu.ts";
+import { DEVICE_CLASSES } from "../runtime/device.ts";
 import { alignColumns, createOutput, errorJson, formatBytes, printError } from "./output.ts";
 
 const usefulFeatures = ["shader-f16", "subgroups", "timestamp-query"] as const;
@@ -51,8 +54,15 @@ export function registerDoctor(program: Command): void {
     .command("doctor")
     .description("show the GPU adapter, its features and limits, compute a check sum, and say how to mend what is missing")
     .option("--device <name>", "the adapter with this in its name")
+    .option("--variants", "print which kernel variant each class of GPUs takes by default, and examine nothing")
     .option("--json", "print one JSON object")
-    .action(async (options: { device?: string; json?: boolean }) => {
+    .action(async (options: { device?: string; json?: boolean; variants?: boolean }) => {
+      if (options.variants) {
+        const output = createOutput(options);
+        output.print(describeVariants());
+        output.result({ measured: MEASURED_CLASSES, variants: VARIANT_TABLES });
+        return;
+      }
       const report: Report = {
         sinter: versionOf(join(packageRoot(), "package.json")) ?? "unknown",
         node: process.version,
@@ -180,6 +190,12 @@ function describe(report: Report): string {
     rows.push(["check sum", `${hexadecimal(checkSum.found)}, ${verdict}`]);
   }
   return alignColumns(rows);
+}
+
+function describeVariants(): string {
+  const heads = DEVICE_CLASSES.map((deviceClass) => `${deviceClass}${MEASURED_CLASSES.includes(deviceClass) ? "" : " *"}`);
+  const rows = VARIANT_TABLES.map(({ operator, jobs, defaults }) => [operator, jobs, ...DEVICE_CLASSES.map((deviceClass) => defaults[deviceClass])]);
+  return `${alignColumns([["operator", "jobs", ...heads], ...rows])}\n\n* reasoned, not measured on such a device. \`sinter tune\` measures and remembers what is fastest on yours.`;
 }
 
 function webgpuVersion(): string | null {

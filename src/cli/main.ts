@@ -8,6 +8,7 @@ import { registerDoctor } from "./doctor.ts";
 import { registerEvaluate } from "./evaluate.ts";
 import { registerFuse } from "./fuse.ts";
 import { registerModels } from "./models.ts";
+import { registerTune } from "./tune.ts";
 import { errorJson, printError, printJson } from "./output.ts";
 
 /**
@@ -48,5 +49,6 @@ function createProgram(): Command {
   registerConvert(program);
   registerModels(program);
   registerDoctor(program);
+  registerTune(program);
   return program;
 }

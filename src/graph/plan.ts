@@ -6,6 +6,7 @@ import type { DeviceTraits } from "../runtime/device.ts";
 import type { ShaderInterface } from "../runtime/shader.ts";
 import { type Graph, nodeOf, storedTensor, type Tensor } from "./graph.ts";
 import { type MemoryRequest, planMemory } from "./memory-plan.ts";
+import { chooseVariant, type TunedVariants } from "./variants.ts";
 
 /** Where a binding lies: a range of one of the plan's buffers, or a constant. */
 export type PlannedBinding =
@@ -16,6 +17,8 @@ export interface PlannedDispatch extends Dispatch {
   /** Name of the tensor it helps to make. */
   readonly label: string;
   readonly operator: string;
+  /** Which of the operator's variants it belongs to; empty where there is one. */
+  readonly variant: string;
   readonly code: string;
   readonly shader: ShaderInterface;
   readonly places: Readonly<Record<string, PlannedBinding>>;
@@ -94,9 +97,10 @@ function placeTensors(graph: Graph): { placements: Map<number, Placement>; copie
 /**
  * Compiles a graph: chooses kernels, places tensors in few buffers, resolves every binding.
  *
+ * @param tuned variants that measured best on the device, before the defaults of its class
  * @throws SinterError `OUT_OF_MEMORY` when a tensor is larger than the device's largest buffer.
  */
-export function compile(graph: Graph, traits: DeviceTraits): Plan {
+export function compile(graph: Graph, traits: DeviceTraits, tuned: TunedVariants = new Map()): Plan {
   const { placements, copied } = placeTensors(graph);
   const view = (tensor: Tensor): TensorView => {
     const placement = placements.get(storedTensor(tensor).id);
@@ -112,7 +116,7 @@ export function compile(graph: Graph, traits: DeviceTraits): Plan {
   };
   for (const tensor of graph.inputs) touch(view(tensor).storage, -1);
 
-  const made: { dispatch: Dispatch; label: string; operator: string }[] = [];
+  const made: { dispatch: Dispatch; label: string; operator: string; variant: string }[] = [];
   graph.nodes.forEach((node, step) => {
     const inputs = node.inputs.map(view);
     const output = view(node.output);
@@ -126,7 +130,9 @@ export function compile(graph: Graph, traits: DeviceTraits): Plan {
       scratches.push(storage);
       return wholeView(storage);
     };
-    const dispatches = node.operator.dispatches({ inputs, output, attributes: node.attributes, traits, scratch });
+    const job = { inputs, output, attributes: node.attributes, traits };
+    const variant = chooseVariant(node.operator, job, tuned);
+    const dispatches = node.operator.dispatches({ ...job, variant, scratch });
     const touched = [...inputs.map(({ storage }) => storage), output.storage, ...scratches];
     for (const storage of touched) touch(storage, step);
     const written = [output.storage, ...scratches];
@@ -137,7 +143,7 @@ export function compile(graph: Graph, traits: DeviceTraits): Plan {
         lifetimes.get(other)?.apartFrom.add(storage);
       }
     }
-    made.push(...dispatches.map((dispatch) => ({ dispatch, label: node.output.name, operator: node.operator.name })));
+    made.push(...dispatches.map((dispatch) => ({ dispatch, label: node.output.name, operator: node.operator.name, variant })));
   });
   for (const tensor of [...graph.outputs, ...(graph.kept ?? [])]) touch(view(tensor).storage, graph.nodes.length);
 
@@ -175,12 +181,13 @@ export function compile(graph: Graph, traits: DeviceTraits): Plan {
     const rowSize = storage.shape.width * vectors(storage.shape.channels) * 4 * elementBytes(storage.elementType);
     return { buffer, offset: offset + binding.firstRow * rowSize, size: binding.rowCount * rowSize };
   };
-  const dispatches = made.map(({ dispatch, label, operator }): PlannedDispatch => {
+  const dispatches = made.map(({ dispatch, label, operator, variant }): PlannedDispatch => {
     const { code, shader } = kernelVariant(dispatch.kernel, dispatch.defines);
     return {
       ...dispatch,
       label,
       operator,
+      variant,
       code,
       shader,
       places: Object.fromEntries(Object.entries(dispatch.bindings).map(([name, binding]) => [name, resolve(binding)])),

@@ -12,7 +12,7 @@ export interface GpuOptions {
   readonly backend?: "vulkan" | "metal" | "d3d12" | "null" | undefined;
   /** A part of the adapter's name, such as `llvmpipe`; default the first adapter that Dawn offers. */
   readonly device?: string | undefined;
-  /** Further flags of Dawn, such as `enable-dawn-features=allow_unsafe_apis`. */
+  /** Further flags of Dawn, such as `disable-dawn-features=timestamp_quantization`. */
   readonly flags?: readonly string[] | undefined;
 }
 
@@ -68,9 +68,13 @@ export function adapterFix(): string {
   return "Update the graphics driver; WebGPU needs Metal on macOS and Direct3D 12 on Windows.";
 }
 
+/** What Dawn hides by default, because browsers run other people's shaders: matrix units everywhere, f16 on NVIDIA's Vulkan driver. */
+const HIDDEN_FEATURES = "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia";
+
 function dawnFlags(options: GpuOptions): string[] {
   const backend = options.backend ?? (process.platform === "linux" ? "vulkan" : undefined);
   return [
+    HIDDEN_FEATURES,
     ...(backend === undefined ? [] : [`backend=${backend}`]),
     ...(options.device === undefined ? [] : [`adapter=${options.device}`]),
     ...(options.flags ?? []),

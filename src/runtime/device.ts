@@ -1,10 +1,27 @@
 import { SinterError } from "../errors.ts";
 
+/** Kinds of devices that differ in what is fast; `mobile` stands for Adreno and Mali, `software` for a GPU that is played by the CPU. */
+export const DEVICE_CLASSES = ["nvidia", "amd", "intel", "apple", "mobile", "software", "other"] as const;
+
+export type DeviceClass = (typeof DEVICE_CLASSES)[number];
+
+/** A matrix product that the lanes of a subgroup make together: M × K by K × N, added to M × N. */
+export interface SubgroupMatrix {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
 /** What kernels may rely on: a pure description, so that a plan can be made and tested without a GPU. */
 export interface DeviceTraits {
+  readonly deviceClass: DeviceClass;
   readonly f16: boolean;
   /** Lanes of a subgroup; 0 where the device has no subgroups or their size varies. */
   readonly subgroupSize: number;
+  /** Dawn's `chromium-experimental-subgroup-matrix`; empty where it is missing. */
+  readonly subgroupMatrices: readonly SubgroupMatrix[];
   readonly timestamps: boolean;
   readonly maxBufferSize: number;
   readonly maxStorageBufferBindingSize: number;
@@ -18,8 +35,10 @@ export interface DeviceTraits {
 
 /** WebGPU's default limits and no optional feature: what every conforming adapter has. */
 export const PORTABLE_TRAITS: DeviceTraits = {
+  deviceClass: "other",
   f16: false,
   subgroupSize: 0,
+  subgroupMatrices: [],
   timestamps: false,
   maxBufferSize: 268435456,
   maxStorageBufferBindingSize: 134217728,
@@ -37,7 +56,9 @@ export interface Device {
   readonly adapter: { readonly vendor: string; readonly architecture: string; readonly device: string; readonly description: string };
 }
 
-const FEATURES = ["shader-f16", "subgroups", "timestamp-query"] as const;
+const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
+
+const FEATURES = ["shader-f16", "subgroups", "timestamp-query", SUBGROUP_MATRIX] as const;
 
 const LIMITS = [
   "maxBufferSize",
@@ -53,10 +74,15 @@ const LIMITS = [
 export function deviceTraits(device: GPUDevice): DeviceTraits {
   const { limits, features, adapterInfo } = device;
   const { subgroupMinSize, subgroupMaxSize } = adapterInfo;
+  const { subgroupMatrixConfigs = [] } = adapterInfo as { readonly subgroupMatrixConfigs?: Iterable<SubgroupMatrix> };
   const fixedSize = features.has("subgroups" as GPUFeatureName) && subgroupMinSize === subgroupMaxSize ? subgroupMaxSize : 0;
   return {
+    deviceClass: deviceClass(adapterInfo),
     f16: features.has("shader-f16"),
     subgroupSize: fixedSize,
+    subgroupMatrices: features.has(SUBGROUP_MATRIX as GPUFeatureName)
+      ? [...subgroupMatrixConfigs].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }))
+      : [],
     timestamps: features.has("timestamp-query"),
     maxBufferSize: limits.maxBufferSize,
     maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
@@ -66,6 +92,14 @@ export function deviceTraits(device: GPUDevice): DeviceTraits {
     maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
     bindingAlignment: Math.max(limits.minStorageBufferOffsetAlignment, limits.minUniformBufferOffsetAlignment, 256),
   };
+}
+
+const CLASS_OF_VENDOR: Readonly<Record<string, DeviceClass>> = { nvidia: "nvidia", amd: "amd", intel: "intel", apple: "apple", qualcomm: "mobile", arm: "mobile" };
+
+/** Mesa's llvmpipe and SwiftShader, the software adapters that answer through WebGPU, name themselves in the description or the architecture. */
+export function deviceClass({ vendor, architecture, device, description }: Pick<GPUAdapterInfo, "vendor" | "architecture" | "device" | "description">): DeviceClass {
+  if (/llvmpipe|lavapipe|swiftshader/i.test(`${architecture} ${device} ${description}`)) return "software";
+  return CLASS_OF_VENDOR[vendor] ?? "other";
 }
 
 /** Wraps a device that the caller opened and keeps. */

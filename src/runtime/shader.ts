@@ -106,11 +106,16 @@ function uniformMembers(members: readonly ReflectedMember[]): UniformMember[] {
   });
 }
 
-/** Reads the bindings, overrides and entry point from a text without `#` directives. */
+/**
+ * Reads the bindings, overrides and entry point from a text without `#` directives. The entry point comes last, and its body is not
+ * read: it declares nothing, and may be of subgroup matrices, which wgsl_reflect cannot parse.
+ */
 export function reflectShader(code: string, where: string): ShaderInterface {
+  const entryPoint = code.lastIndexOf("@compute");
+  const shell = entryPoint < 0 ? code : `${code.slice(0, code.indexOf("{", entryPoint))}{}`;
   let reflect: WgslReflect;
   try {
-    reflect = new WgslReflect(code);
+    reflect = new WgslReflect(shell);
   } catch (cause) {
     throw new SinterError("SHADER_INTERFACE", `${where}: ${String(cause)}`, { where, cause });
   }

@@ -9,7 +9,7 @@ import { gelu } from "../reference/activations.ts";
 import { multiply } from "../reference/elementwise.ts";
 import { randomTensor, type ReferenceTensor } from "../reference/tensor.ts";
 import { activate, ACTIVATIONS } from "./activations.ts";
-import { expectBandsEqualWhole, expectOperator, type OperatorCase, randomWeight, storedBytes } from "./operators.ts";
+import { expectBandsEqualWhole, expectEveryVariant, expectOperator, type OperatorCase, randomWeight, storedBytes } from "./operators.ts";
 
 interface Case {
   /** Batch, height, width, channels. */
@@ -104,6 +104,15 @@ describe("depthwiseConv2d", () => {
       fc.asyncProperty(arbitrary.filter(fits), (options) => check(options, "f32")),
       { numRuns: 25, seed: 7, endOnFailure: true },
     );
+  });
+
+  it.each<[string, Case, number]>([
+    ["3×3", { shape: [2, 19, 7, 5], bias: true }, 5],
+    ["3×3, gated", { shape: [1, 19, 7, 5], gated: true, bias: true }, 4],
+    ["3×3, stride 2", { shape: [1, 19, 7, 5], stride: 2 }, 0],
+  ])("every variant agrees with the reference: %s", async (_, options, count) => {
+    const { job, expected } = prepare(options, "f32");
+    expect(await expectEveryVariant(gpu, job, expected)).toHaveLength(count);
   });
 
   it.each<[string, Case]>([

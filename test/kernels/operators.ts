@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { GraphBuilder, type Graph, type Tensor } from "../../src/graph/graph.ts";
 import { compile, type Plan } from "../../src/graph/plan.ts";
+import { variantJob, variantKey } from "../../src/graph/variants.ts";
 import { elementBytes, type ElementType, type Shape, vectors } from "../../src/kernels/tensor.ts";
 import type { Operator } from "../../src/kernels/kernel.ts";
 import type { Weight } from "../../src/kernels/weights.ts";
@@ -60,6 +61,27 @@ export async function expectOperator<Attributes>(
   const actual = await runOperator(gpu, job, options.traits);
   const types = typeof job.elementType === "object" ? job.elementType : [job.elementType ?? "f32"];
   expect(relativeError(actual, expected.data)).toBeLessThanOrEqual(options.tolerance ?? TOLERANCE[types.includes("f16") ? "f16" : "f32"]);
+}
+
+/** Compares every variant that the operator has for a job, with the device's limits or portable ones, with the reference; gives their names. */
+export async function expectEveryVariant<Attributes>(
+  gpu: TestGpu,
+  job: OperatorCase<Attributes>,
+  expected: ReferenceTensor,
+  traits: DeviceTraits = gpu.device.traits,
+): Promise<readonly string[]> {
+  const graph = operatorGraph(job);
+  const [node] = graph.nodes;
+  if (!node) throw new Error("the graph is empty");
+  const variants = node.operator.variants?.(variantJob(node, traits)) ?? [];
+  const key = variantKey(node.operator, variantJob(node, traits));
+  for (const variant of variants) {
+    const plan = compile(graph, traits, new Map([[key, variant]]));
+    expect(plan.dispatches.map((dispatch) => dispatch.variant)).toContain(variant);
+    const error = relativeError(await runOperatorPlan(gpu, plan, job.inputs), expected.data);
+    expect.soft(error, variant).toBeLessThanOrEqual(TOLERANCE[job.elementType === "f16" ? "f16" : "f32"]);
+  }
+  return variants;
 }
 
 /**

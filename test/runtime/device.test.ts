@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { findGpu } from "../../src/platform/gpu.ts";
-import { deviceTraits, openDevice, PORTABLE_TRAITS, wrapDevice } from "../../src/runtime/device.ts";
+import { deviceClass, deviceTraits, openDevice, PORTABLE_TRAITS, wrapDevice } from "../../src/runtime/device.ts";
+
+const MATRIX = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
 
 /** The parts of a device that its traits are read from. */
 function fakeDevice(features: readonly string[], [subgroupMinSize, subgroupMaxSize]: readonly [number, number], alignment = 256): GPUDevice {
@@ -14,14 +16,16 @@ function fakeDevice(features: readonly string[], [subgroupMinSize, subgroupMaxSi
     minStorageBufferOffsetAlignment: alignment,
     minUniformBufferOffsetAlignment: 16,
   };
-  return { limits, features: new Set(features), adapterInfo: { subgroupMinSize, subgroupMaxSize } } as unknown as GPUDevice;
+  return { limits, features: new Set(features), adapterInfo: { vendor: "nvidia", subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs: [MATRIX] } } as unknown as GPUDevice;
 }
 
 describe("deviceTraits", () => {
   it("reads features and limits", () => {
     expect(deviceTraits(fakeDevice(["shader-f16", "subgroups", "timestamp-query"], [32, 32]))).toEqual({
+      deviceClass: "nvidia",
       f16: true,
       subgroupSize: 32,
+      subgroupMatrices: [],
       timestamps: true,
       maxBufferSize: 1,
       maxStorageBufferBindingSize: 2,
@@ -38,9 +42,29 @@ describe("deviceTraits", () => {
     expect(deviceTraits(fakeDevice([], [32, 32])).subgroupSize).toBe(0);
   });
 
+  it("lists subgroup matrices only where the feature is enabled", () => {
+    expect(deviceTraits(fakeDevice(["chromium-experimental-subgroup-matrix"], [32, 32])).subgroupMatrices).toEqual([MATRIX]);
+  });
+
   it("aligns bindings to 256 bytes at least, so that a plan fits every device", () => {
     expect(deviceTraits(fakeDevice([], [0, 0], 16)).bindingAlignment).toBe(256);
     expect(deviceTraits(fakeDevice([], [0, 0], 512)).bindingAlignment).toBe(512);
+  });
+});
+
+describe("deviceClass", () => {
+  it.each([
+    ["nvidia", "hopper", "nvidia-h100", "NVIDIA: 570.1", "nvidia"],
+    ["amd", "rdna-3", "", "", "amd"],
+    ["intel", "xe-2lpg", "", "", "intel"],
+    ["apple", "metal-3", "", "", "apple"],
+    ["qualcomm", "adreno-7xx", "", "", "mobile"],
+    ["arm", "valhall", "", "", "mobile"],
+    ["mesa", "software", "llvmpipe-llvm-15-0-6-256-bits-", "llvmpipe: Mesa 25.0.7", "software"],
+    ["google", "swiftshader", "", "SwiftShader driver", "software"],
+    ["unheard-of", "", "", "", "other"],
+  ] as const)("%s %s %s %s is of class %s", (vendor, architecture, device, description, expected) => {
+    expect(deviceClass({ vendor, architecture, device, description })).toBe(expected);
   });
 });
 

@@ -114,6 +114,12 @@ describe("reflectShader", () => {
     expect(() => reflectShader("@compute @workgroup_size(1) fn a() {}\n@compute @workgroup_size(1) fn b() {}", "two")).toThrow("two: expected one @compute entry point, found 2");
   });
 
+  it("does not read the body of the entry point, which may be of what wgsl_reflect cannot parse", () => {
+    const body = "{ let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, 0u, 16u); }";
+    const code = `@group(0) @binding(1) var<storage, read> x: array<f32>;\n@compute @workgroup_size(32) fn f(@builtin(subgroup_id) id: u32) ${body}`;
+    expect(reflectShader(code, "matrix")).toMatchObject({ entryPoint: "f", bindings: [{ name: "x", binding: 1, type: "read-only-storage" }] });
+  });
+
   it("refuses a uniform that it cannot write", () => {
     const code = "struct P { v: vec4<f32> }\n@group(0) @binding(0) var<uniform> p: P;\n@compute @workgroup_size(1) fn f() { _ = p.v; }";
     expect(() => reflectShader(code, "vector")).toThrow(/uniform member v has type vec4.*expected u32, i32, f32 or a struct/);

@@ -1,6 +1,8 @@
+import { SinterError } from "../../errors.ts";
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
 import { bandBinding, defineKernel, type Dispatch, haloBinding, type Operator, type OperatorJob, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
+import { defaultFirst, type VariantTable } from "../variants.ts";
 import { packDepthwise, packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import depthwiseCode from "./depthwise-conv2d.wgsl";
@@ -48,22 +50,54 @@ export const depthwiseConv2d: Operator<DepthwiseConv2dAttributes> = {
     return output;
   },
 
-  dispatches(job) {
-    return isRolling(job.attributes) ? rollingDispatches(job) : generalDispatches(job);
+  variants({ attributes, traits }) {
+    if (!isRolling(attributes)) return [];
+    return attributes.gated
+      ? defaultFirst(gatedVariants, Object.keys(ROLLING_TILES), traits)
+      : defaultFirst(rollingVariants, [...Object.keys(ROLLING_TILES), GENERAL], traits);
   },
+
+  dispatches(job) {
+    return isRolling(job.attributes) && job.variant !== GENERAL ? rollingDispatches(job) : generalDispatches(job);
+  },
+};
+
+/** Pixels of a row and rows that a thread makes. */
+const ROLLING_TILES: Readonly<Record<string, { readonly columns: number; readonly rows: number }>> = {
+  "4 × 16": { columns: 4, rows: 16 },
+  "2 × 16": { columns: 2, rows: 16 },
+  "2 × 8": { columns: 2, rows: 8 },
+  "2 × 4": { columns: 2, rows: 4 },
+};
+const GENERAL = "a pixel a thread";
+
+/**
+ * A GPU hides the latency of memory with many threads, so it is given small tiles; a CPU has none to hide and gains from fewer loads. A
+ * thread of a gated one has two tiles.
+ */
+export const rollingVariants: VariantTable = {
+  operator: "depthwiseConv2d",
+  jobs: "3×3, stride 1, padding 1",
+  defaults: { nvidia: "2 × 8", amd: "2 × 8", intel: "2 × 8", apple: "2 × 8", mobile: "2 × 4", software: "4 × 16", other: "2 × 8" },
+};
+export const gatedVariants: VariantTable = {
+  operator: "depthwiseConv2d",
+  jobs: "gated",
+  defaults: { nvidia: "2 × 8", amd: "2 × 8", intel: "2 × 8", apple: "2 × 8", mobile: "2 × 4", software: "2 × 16", other: "2 × 8" },
 };
 
 function isRolling({ weight, stride, padding, dilation }: DepthwiseConv2dAttributes): boolean {
   return weight.shape[2] === 3 && weight.shape[3] === 3 && stride === 1 && padding === 1 && dilation === 1;
 }
 
-function rollingDispatches({ inputs, output, attributes, traits }: OperatorJob<DepthwiseConv2dAttributes>): Dispatch[] {
+function rollingDispatches({ inputs, output, attributes, traits, variant }: OperatorJob<DepthwiseConv2dAttributes>): Dispatch[] {
   const [input, second] = inputs as [TensorView, TensorView?];
   const { weight, bias, gated, activation } = attributes;
   const { elementType } = output.storage;
   const { batch, height, width, channels } = output.shape;
-  const columns = gated ? 2 : 4;
-  const rows = 16;
+  const tile = ROLLING_TILES[variant];
+  if (!tile) throw new SinterError("VARIANT", `depthwiseConv2d has no variant "${variant}"`);
+  const { columns, rows } = tile;
   const lanes = 64;
   const operationsPerPixel = 18 * channels * (gated ? 2 : 1);
   const rowsRead = (count: number): number => count + 2;

@@ -1,0 +1,5 @@
+import { gatedVariants, rollingVariants } from "./depthwise-conv2d/depthwise-conv2d.ts";
+import type { VariantTable } from "./variants.ts";
+
+/** All there is to know when Sinter meets a new GPU: what each class of devices takes by default. `sinter doctor --variants` prints it. */
+export const VARIANT_TABLES: readonly VariantTable[] = [rollingVariants, gatedVariants];

@@ -1,0 +1,18 @@
+import type { DeviceClass, DeviceTraits } from "../runtime/device.ts";
+
+/** Which variant of an operator each class of devices takes where nothing was measured on the device itself. */
+export interface VariantTable {
+  readonly operator: string;
+  /** The jobs it is for. */
+  readonly jobs: string;
+  readonly defaults: Readonly<Record<DeviceClass, string>>;
+}
+
+/** The classes on whose devices the defaults were measured; for the others they are reasoned. */
+export const MEASURED_CLASSES: readonly DeviceClass[] = ["software"];
+
+/** The candidates for a device, the default of its class first. */
+export function defaultFirst({ defaults }: VariantTable, candidates: readonly string[], { deviceClass }: DeviceTraits): readonly string[] {
+  const standard = defaults[deviceClass];
+  return candidates.includes(standard) ? [standard, ...candidates.filter((name) => name !== standard)] : candidates;
+}
