@@ -5,7 +5,7 @@ export { readSafetensors, writeSafetensors } from "./checkpoints/safetensors.ts"
 export { fromFloat32, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoints/tensor.ts";
 export { SinterError } from "./errors.ts";
 export { Engine, type EngineOptions } from "./fusion/engine.ts";
-export type { FusedPicture, FuseOptions, FuseReport, Model, Progress } from "./fusion/model.ts";
+export type { FusedPicture, FuseOptions, FuseReport, Model, Preview, Progress } from "./fusion/model.ts";
 export type { Picture } from "./fusion/picture.ts";
 export type { Pair } from "./fusion/prepare.ts";
 export { type Sampler, SAMPLERS } from "./fusion/sampling.ts";

@@ -84,7 +84,7 @@ function detector<Name extends string, Config>(format: ModelFormat<Name, Config>
         format.parseConfig(format.inferConfig(shapes)) ??
         format.published;
       const expected = format.expectedTensors(config);
-      const missing = [...expected.keys()].filter((name) => !tensors.has(name));
+      const missing = [...expected.keys()].filter((name) => !tensors.has(name) && format.isOptional?.(name) !== true);
 
       const finish = (): Detected<Name, Config> => {
         const ordered = new Map<string, StoredTensor>();

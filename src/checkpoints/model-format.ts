@@ -19,6 +19,8 @@ export interface ModelFormat<Name extends string, Config> {
   parseConfig(value: unknown): Config | undefined;
   /** Every tensor that a checkpoint of this configuration holds, by canonical name. */
   expectedTensors(config: Config): Map<string, readonly number[]>;
+  /** True for an expected tensor that nothing uses, so that a checkpoint may lack it; default: none. */
+  isOptional?(name: string): boolean;
 }
 
 /** How many different numbers N occur in names `PREFIX.N.…`. */

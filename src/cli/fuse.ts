@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
+import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, extname, join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { readSafetensors, writeSafetensors } from "../checkpoints/safetensors.ts";
 import { fromFloat32, type StoredTensor } from "../checkpoints/tensor.ts";
 import { SinterError } from "../errors.ts";
-import type { FusedPicture, FuseOptions, Model, Progress } from "../fusion/model.ts";
+import type { FusedPicture, FuseOptions, Model, Preview, Progress } from "../fusion/model.ts";
+import type { Picture } from "../fusion/picture.ts";
 import { isColoured } from "../fusion/prepare.ts";
 import { type Sampler, SAMPLERS } from "../fusion/sampling.ts";
 import { shippedWeights } from "../fusion/shipped.ts";
@@ -30,6 +31,8 @@ interface FuseFlags {
   readonly seed?: number;
   readonly noise?: string;
   readonly outputs?: "raw";
+  readonly previewEvery?: number;
+  readonly debug?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -46,8 +49,8 @@ export function registerFuse(program: Command): void {
   program
     .command("fuse")
     .description("fuse two pictures of one scene, or two folders of equally named pictures")
-    .argument("<first>", "infrared, functional (PET, SPECT, CT), under-exposed or near-focus side")
-    .argument("<second>", "visible, MRI, over-exposed or far-focus side")
+    .argument("<first>", "infrared, functional (PET, SPECT, CT), under-exposed, near-focus, near-infrared or polarization side")
+    .argument("<second>", "visible, MRI, over-exposed, far-focus or intensity side")
     .requiredOption("-o, --output <out>", "the fused picture (.png, .tif, .jpg, .webp), or the folder for them")
     .option("--model <name>", "a shipped model or a baseline (default: refusion)")
     .option("--weights <file>", "a checkpoint of your own: safetensors or PyTorch")
@@ -61,6 +64,8 @@ export function registerFuse(program: Command): void {
     .option("--seed <n>", "seed of a diffusion model's noise (default: 1)", parseNumber(0, true))
     .option("--noise <file>", "noise for a diffusion model, to compare exactly: safetensors noise.0, noise.1, …")
     .addOption(new Option("--outputs <list>", "further outputs to write beside the picture").choices(["raw"]))
+    .option("--preview-every <n>", "write what a diffusion model sees in the noise after every n steps: OUT-step-n.png, … beside OUT", parseNumber(1, true))
+    .option("--debug", "check every operator's output, and name the one that makes NaN or infinity (slow)")
     .option("--dry-run", "print what would run and how much memory it needs, and fuse nothing")
     .option("--json", "print one JSON object")
     .option("--quiet", "no notes and no progress")
@@ -143,8 +148,13 @@ async function listJobs(first: string, second: string, flags: FuseFlags, out: Ou
     if (!flags.dryRun) {
       await checkOutput(output, { overwrite });
       if (flags.outputs) await checkOutput(rawPath(output), { overwrite });
+      if (flags.previewEvery !== undefined && !overwrite) await checkPreviews(output);
     }
     return [{ name: basename(output), first, second, output }];
+  }
+  if (flags.previewEvery !== undefined) {
+    // They would stand among the fused pictures, whose names a later comparison takes for pairs.
+    throw new SinterError("PREVIEW_OF_FOLDER", "--preview-every takes one pair, not two folders.", { where: "--preview-every", fix: "Give two pictures, or leave out --preview-every." });
   }
   const jobs = (await pairFolders(first, second)).map((pair) => ({ ...pair, output: join(output, `${basename(pair.first, extname(pair.first))}.png`) }));
   if (flags.dryRun) return jobs;
@@ -183,7 +193,7 @@ async function loadModel(
   }
   const model = await engine.load(name ?? "refusion");
   if (!model.hasWeights) return { model, weights: undefined };
-  const { file, sha256 } = shippedWeights(model.name, task);
+  const { file, sha256 } = shippedWeights(name ?? "refusion", task);
   out.note(`Weights: ${file}, shipped with Sinter.`);
   return { model, weights: { file, sha256 } };
 }
@@ -217,7 +227,13 @@ async function fuseFiles(job: Job, model: Model, flags: FuseFlags, options: Fuse
   const started = performance.now();
   const pair = await readPair(job, flags, out);
   const decoded = performance.now();
-  const fused = await model.fuse(pair, options);
+  const previews: string[] = [];
+  const onPreview = async ({ step, picture }: Preview): Promise<void> => {
+    const path = previewPath(job.output, step);
+    await write(path, picture, pair, { ...flags, overwrite: true });
+    previews.push(path);
+  };
+  const fused = await model.fuse(pair, { ...options, ...(flags.previewEvery !== undefined && { onPreview }) });
   const fusedAt = performance.now();
   const written = await write(job.output, fused, pair, flags);
   written.warnings.forEach(out.warn);
@@ -229,6 +245,7 @@ async function fuseFiles(job: Job, model: Model, flags: FuseFlags, options: Fuse
     second: job.second,
     output: job.output,
     ...(written.raw !== undefined && { raw: written.raw }),
+    ...(flags.previewEvery !== undefined && { previews: [...new Set(previews)] }),
     width: fused.width,
     height: fused.height,
     channels: fused.channels,
@@ -240,7 +257,7 @@ async function fuseFiles(job: Job, model: Model, flags: FuseFlags, options: Fuse
   };
 }
 
-async function fuseOptions({ task, precision, reference, steps, sampler, eta, seed, noise }: FuseFlags): Promise<FuseOptions> {
+async function fuseOptions({ task, precision, reference, steps, sampler, eta, seed, noise, previewEvery, debug }: FuseFlags): Promise<FuseOptions> {
   return {
     task,
     precision,
@@ -250,6 +267,8 @@ async function fuseOptions({ task, precision, reference, steps, sampler, eta, se
     ...(eta !== undefined && { eta }),
     ...(seed !== undefined && { seed }),
     ...(noise !== undefined && { noise: await readNoise(noise) }),
+    ...(previewEvery !== undefined && { previewEvery }),
+    ...(debug && { debug }),
   };
 }
 
@@ -262,7 +281,7 @@ async function readNoise(path: string): Promise<ReadonlyMap<string, StoredTensor
 
 async function write(
   path: string,
-  fused: FusedPicture,
+  fused: Picture & Pick<FusedPicture, "raw">,
   { first, second }: Sides,
   { overwrite, reference, outputs }: FuseFlags,
 ): Promise<{ depth: 8 | 16; warnings: readonly string[]; raw?: string }> {
@@ -282,16 +301,30 @@ function planar(values: Float32Array, pixels: number): Float32Array {
   return Float32Array.from(values, (_, i) => values[(i % pixels) * channels + Math.floor(i / pixels)] ?? 0);
 }
 
+/** Where the preview of a step goes, beside the picture and in its format. */
+const previewPath = (picture: string, step: number | string): string => `${stemOf(picture)}-step-${step}${extname(picture)}`;
+
+/** @throws SinterError `OUTPUT_EXISTS` when there is a preview of an earlier run */
+async function checkPreviews(output: string): Promise<void> {
+  const [before, after] = basename(previewPath(output, "*")).split("*") as [string, string];
+  const names = await readdir(dirname(output)).catch(() => []);
+  const found = names.find((name) => name.startsWith(before) && name.endsWith(after) && /^\d+$/.test(name.slice(before.length, -after.length)));
+  if (found) await checkOutput(join(dirname(output), found), {});
+}
+
+const stemOf = (path: string): string => path.slice(0, path.length - extname(path).length);
+
 /** Where the network's own output goes, beside the picture. */
-const rawPath = (picture: string): string => `${picture.slice(0, picture.length - extname(picture).length)}.raw.safetensors`;
+const rawPath = (picture: string): string => `${stemOf(picture)}.raw.safetensors`;
 
 async function dryRun(jobs: readonly Job[], model: Model, flags: FuseFlags, options: FuseOptions, head: object, out: Output): Promise<void> {
   const files: object[] = [];
   for (const job of jobs) {
     const plan = await model.plan(await readPair(job, flags, out), options);
-    const summary = { ...describePlan(plan), first: job.first, second: job.second, output: job.output };
+    const { steps } = plan;
+    const summary = { ...describePlan(plan), ...(steps !== undefined && { steps }), first: job.first, second: job.second, output: job.output };
     files.push(summary);
-    out.print(`${job.first} + ${job.second}: ${summary.dispatches} dispatches, ${(plan.operations / 1e9).toFixed(1)} GFLOP, ${formatBytes(plan.peakBytes)} of GPU memory`);
+    out.print(`${job.first} + ${job.second}: ${steps === undefined ? "" : `${steps} step${steps === 1 ? "" : "s"}, `}${summary.dispatches} dispatches, ${(plan.operations / 1e9).toFixed(1)} GFLOP, ${formatBytes(plan.peakBytes)} of GPU memory`);
     for (const { label, kernel, workgroups, operations, bytes } of plan.dispatches) {
       out.print(`  ${label.padEnd(32)} ${kernel.name.padEnd(28)} ${workgroups.join("×").padEnd(12)} ${(operations / 1e6).toFixed(1).padStart(9)} MFLOP ${formatBytes(bytes).padStart(8)}`);
     }

@@ -26,7 +26,7 @@ export function registerModels(program: Command): void {
     .action((options: { json?: boolean }) => {
       const out = createOutput(options);
       out.print("Shipped weights:");
-      const rows = SHIPPED_WEIGHTS.map(({ model, task, file, bytes, licence, card }) => [model, task, `weights/${file}`, formatBytes(bytes), licence, `weights/${card}`]);
+      const rows = SHIPPED_WEIGHTS.map(({ model, task, file, bytes, licence, card }) => [model, task === "any" ? "all tasks" : task, `weights/${file}`, formatBytes(bytes), licence, `weights/${card}`]);
       out.print(alignColumns([["model", "task", "file", "size", "licence", "model card"], ...rows]));
       out.print(`\nClassical methods, for --model: ${Object.keys(BASELINES).join(", ")}`);
       out.print("\nOfficial checkpoints, for --weights FILE:");

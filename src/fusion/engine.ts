@@ -2,6 +2,7 @@ import { detectModel } from "../checkpoints/detect.ts";
 import { readCheckpoint } from "../checkpoints/read.ts";
 import { toFloat32 } from "../checkpoints/tensor.ts";
 import { SinterError } from "../errors.ts";
+import type { TunedVariants } from "../graph/variants.ts";
 import type { Weight } from "../kernels/weights.ts";
 import { type Device, openDevice, wrapDevice } from "../runtime/device.ts";
 import { PipelineCache } from "../runtime/pipelines.ts";
@@ -9,7 +10,7 @@ import { BASELINES } from "./baselines.ts";
 import { maskDifuserRecipe } from "./mask-difuser.ts";
 import { Model, type ModelSource } from "./model.ts";
 import { reFusionRecipe } from "./refusion.ts";
-import { shippedWeights } from "./shipped.ts";
+import { shippedVariants, shippedWeights } from "./shipped.ts";
 import type { Task } from "./tasks.ts";
 
 export interface EngineOptions {
@@ -19,12 +20,15 @@ export interface EngineOptions {
   readonly gpu?: GPU;
   /** Gets a file of the `weights/` folder; default: fetched from `weights/` beside the page. */
   readonly readWeights?: (file: string) => Promise<Uint8Array>;
+  /** Gets the kernel variants that measured best on a GPU (`sinter tune`); default: those of its class of devices. */
+  readonly readTuned?: (adapter: Device["adapter"]) => Promise<TunedVariants>;
 }
 
 /** A device with what is compiled for it. */
 export interface EngineContext {
   readonly device: Device;
   readonly pipelines: PipelineCache;
+  readonly tuned: TunedVariants;
 }
 
 /** An open GPU on which models are loaded. */
@@ -33,8 +37,8 @@ export class Engine {
   readonly #gpu: GPU | undefined;
   readonly #readWeights: (file: string) => Promise<Uint8Array>;
 
-  private constructor(device: Device, gpu: GPU | undefined, readWeights: (file: string) => Promise<Uint8Array>) {
-    this.#context = { device, pipelines: new PipelineCache(device) };
+  private constructor(device: Device, tuned: TunedVariants, gpu: GPU | undefined, readWeights: (file: string) => Promise<Uint8Array>) {
+    this.#context = { device, pipelines: new PipelineCache(device), tuned };
     this.#gpu = gpu;
     this.#readWeights = readWeights;
   }
@@ -46,14 +50,15 @@ export class Engine {
    */
   static async open(options: EngineOptions = {}): Promise<Engine> {
     const readWeights = options.readWeights ?? fetchWeights;
-    if (options.device) return new Engine(wrapDevice(options.device), undefined, readWeights);
+    const withTuned = async (device: Device, gpu?: GPU): Promise<Engine> => new Engine(device, (await options.readTuned?.(device.adapter)) ?? new Map(), gpu, readWeights);
+    if (options.device) return withTuned(wrapDevice(options.device));
     const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
     if (!gpu) {
       throw new SinterError("NO_WEBGPU", "WebGPU is not available here.", {
         fix: "In a browser, use a current version on a secure page (https or localhost); in Node, import from sinter/node.",
       });
     }
-    return new Engine(await openDevice(gpu), gpu, readWeights);
+    return withTuned(await openDevice(gpu), gpu);
   }
 
   /** The device in use; after a loss, the one that replaced it. */
@@ -69,15 +74,14 @@ export class Engine {
   async reopen(): Promise<boolean> {
     if (!this.#gpu) return false;
     const device = await openDevice(this.#gpu);
-    this.#context = { device, pipelines: new PipelineCache(device) };
+    this.#context = { ...this.#context, device, pipelines: new PipelineCache(device) };
     return true;
   }
 
   /**
-   * Loads a model: by name its shipped weights (for ReFusion those of the task of each fusion) or a baseline (`BASELINES`), or a
-   * checkpoint of one's own, safetensors or PyTorch, as bytes.
+   * Loads a model: by name its shipped weights (those for the task of each fusion) or a baseline (`BASELINES`), or a checkpoint of one's own, safetensors or PyTorch, as bytes.
    *
-   * @throws SinterError `UNKNOWN_MODEL`, or what reading the checkpoint throws.
+   * @throws SinterError `UNKNOWN_MODEL`, `WEIGHTS_NOT_SHIPPED`, or what reading the checkpoint throws.
    */
   async load(source: string | { readonly name: string; readonly bytes: Uint8Array }): Promise<Model> {
     if (typeof source !== "string") {
@@ -89,9 +93,9 @@ export class Engine {
       const baseline = { name: source, recipe };
       return new Model(source, false, this, async () => baseline);
     }
-    shippedWeights(source, "infrared-visible");
+    const [{ model }] = shippedVariants(source);
     const sources = new Map<string, Promise<ModelSource>>();
-    return new Model(source, true, this, (task: Task) => {
+    return new Model(model, true, this, async (task: Task) => {
       const { file } = shippedWeights(source, task);
       const known = sources.get(file);
       if (known) return known;

@@ -20,7 +20,7 @@ import { addPictures } from "./chroma.ts";
 import { type FusionJob, pictureScale } from "./recipe.ts";
 import { type SamplingJob, type SamplingOptions, type SamplingRecipe, stepRange } from "./sampling.ts";
 
-const DEFAULTS = { steps: 5, sampler: "ddim", eta: 1, seed: 1 } as const;
+const DEFAULTS = { sampler: "ddim", eta: 1, seed: 1 } as const;
 
 /**
  * Mask-DiFuser from two pictures to one (test.py of the authors' repository): both pictures in −1..1 with three channels, mirrored at the
@@ -31,7 +31,7 @@ const DEFAULTS = { steps: 5, sampler: "ddim", eta: 1, seed: 1 } as const;
  */
 export const maskDifuserRecipe = (weights: Weights, config: MaskDifuserConfig): SamplingRecipe => ({
   rounding: "half-even",
-  sample: (job, options) => sampleJob(weights, config, job, { ...DEFAULTS, ...options }),
+  sample: (job, options) => sampleJob(weights, config, job, { ...DEFAULTS, steps: config.steps, ...options }),
 });
 
 type Options = SamplingOptions & { readonly steps: number; readonly sampler: "ddim" | "ddpm" | "dpm++"; readonly eta: number; readonly seed: number };
@@ -66,7 +66,7 @@ const schedule = ({ timesteps }: MaskDifuserConfig): NoiseSchedule => noiseSched
 
 function samplerSteps(config: MaskDifuserConfig, { reference }: FusionJob, { task, steps, sampler, eta }: Options): SamplerStep[] {
   const points = reference ? maskDifuserTimesteps(schedule(config), steps) : trailingTimesteps(schedule(config), steps);
-  const options = { prediction: "epsilon", clip: x0ClipRange(task) } as const;
+  const options = { prediction: config.prediction, clip: x0ClipRange(task) };
   if (sampler === "ddim") return ddimSteps(points, { ...options, eta, reference });
   return sampler === "ddpm" ? ddpmSteps(points, options) : dpmSolverSteps(points, options);
 }
@@ -102,7 +102,7 @@ function wholeGraph(weights: Weights, config: MaskDifuserConfig, job: FusionJob,
   };
 
   const stored = elementType === "f32" ? sample : builder.add("sample stored", convert, [sample], { scale: 1, offset: 0, channels: 3, elementType });
-  const conditions = maskDifuserConditions(builder, weights, first, second);
+  const conditions = maskDifuserConditions(builder, weights, config, first, second);
   const output = maskDifuserStep(builder, weights, config, conditions, stored, time);
   const x0 = builder.add("x0", samplerEstimate, [sample, output, factors], {});
   const noise = noiseIsImported ? builder.input("noise", padded) : makeNoise("noise", "noise settings");

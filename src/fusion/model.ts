@@ -6,10 +6,11 @@ import { ConstantStore, Session } from "../graph/session.ts";
 import type { ElementType } from "../kernels/tensor.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Engine } from "./engine.ts";
+import { runChecked } from "./finite.ts";
 import type { Picture } from "./picture.ts";
 import { checkPair, type Pair, preparePicture, type PreparedPicture, whiteLevel } from "./prepare.ts";
 import { type FusionJob, pictureScale, type Recipe } from "./recipe.ts";
-import { compileSampling, joinPlans, prepareSteps, runSteps, type SamplingJob, type SamplingOptions, type SamplingPlans, type SamplingRecipe } from "./sampling.ts";
+import { compileSampling, joinPlans, type KeptStep, prepareSteps, runSteps, type SamplingJob, type SamplingOptions, type SamplingPlans, type SamplingRecipe, type StepHooks } from "./sampling.ts";
 import type { Task } from "./tasks.ts";
 
 /** A recipe with its weights, and where they come from. */
@@ -33,9 +34,26 @@ export interface FuseOptions extends Omit<SamplingOptions, "task"> {
   readonly precision?: ElementType;
   /** The published pipeline to the letter, for comparing with papers. */
   readonly reference?: boolean;
+  /**
+   * Gets the picture that a diffusion model sees in the noise after steps N, 2N, … but not after the last, finished like the fused
+   * picture. The run waits for it; one that starts anew because the GPU was lost gives them again. N is `previewEvery`, 1 by default.
+   * Without it nothing is read back between steps.
+   */
+  readonly onPreview?: (preview: Preview) => void | Promise<void>;
+  readonly previewEvery?: number;
+  /** Runs operator by operator, many times slower, so that the error `NOT_FINITE` can name the one that made NaN or infinity. */
+  readonly debug?: boolean;
   readonly onProgress?: (progress: Progress) => void;
   /** Stops between compiling and running, and between the steps of a diffusion model; `fuse` then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
+}
+
+/** A picture on the way from noise to the result. */
+export interface Preview {
+  /** How many of the steps are done. */
+  readonly step: number;
+  readonly total: number;
+  readonly picture: Picture;
 }
 
 /** What a fusion took. */
@@ -54,6 +72,9 @@ export interface FusedPicture extends Picture {
 }
 
 type Pictures = Readonly<Record<"first" | "second", Float32Array>>;
+
+/** What a run gives away to go on from, and where it goes on. */
+type Resume = Pick<StepHooks, "onKeep" | "from">;
 
 interface Ready {
   readonly key: string;
@@ -100,28 +121,45 @@ export class Model {
    */
   async fuse(pair: Pair, options: FuseOptions = {}): Promise<FusedPicture> {
     checkPair(pair);
+    let kept: KeptStep | undefined;
+    const onKeep = (step: KeptStep): void => {
+      kept = step;
+    };
     try {
-      return await this.#fuseOnce(pair, options);
+      return await this.#fuseOnce(pair, options, { onKeep });
     } catch (error) {
       if (!(error instanceof SinterError && error.code === "DEVICE_LOST")) throw error;
       this.#ready = undefined;
       this.#constants.clear();
       if (!(await this.#engine.reopen())) throw error;
-      return this.#fuseOnce(pair, options);
+      return this.#fuseOnce(pair, options, { from: kept });
     }
   }
 
-  /** The plan that `fuse` would run, without allocating anything. */
-  async plan(pair: Pair, options: FuseOptions = {}): Promise<Plan> {
+  /** The plan that `fuse` would run, without allocating anything; `operations` are those of all steps of a diffusion model. */
+  async plan(pair: Pair, options: FuseOptions = {}): Promise<Plan & { readonly steps?: number }> {
+    const { job, recipe, task } = await this.#prepare(pair, options);
+    if (!("sample" in recipe)) return this.#compile(rewriteAll(recipe.graph(job)));
+    const sampling = recipe.sample(job, { ...options, task });
+    return joinPlans(compileSampling(sampling.graphs(), (graph) => this.#compile(graph)), sampling.steps.length);
+  }
+
+  /** The graphs that `fuse` would run, of which `sinter tune` measures the operators. */
+  async graphs(pair: Pair, options: FuseOptions = {}): Promise<Graph[]> {
+    const { job, recipe, task } = await this.#prepare(pair, options);
+    if (!("sample" in recipe)) return [rewriteAll(recipe.graph(job))];
+    const { once, step, finish } = recipe.sample(job, { ...options, task }).graphs();
+    return [once, step, finish];
+  }
+
+  async #prepare(pair: Pair, options: FuseOptions): Promise<{ job: FusionJob; recipe: ModelSource["recipe"]; task: Task }> {
     checkPair(pair);
     const scale = pictureScale({ reference: options.reference ?? false });
     const job = this.#job(pair, preparePicture(pair.first, scale), preparePicture(pair.second, scale), options);
     const task = options.task ?? "infrared-visible";
     const { recipe, name } = await this.#source(task);
     checkSampling(recipe, options, name);
-    if (!("sample" in recipe)) return this.#compile(rewriteAll(recipe.graph(job)));
-    const sampling = recipe.sample(job, { ...options, task });
-    return joinPlans(compileSampling(sampling.graphs(), (graph) => this.#compile(graph)), sampling.steps.length);
+    return { job, recipe, task };
   }
 
   dispose(): void {
@@ -131,7 +169,7 @@ export class Model {
     this.#constants.clear();
   }
 
-  async #fuseOnce(pair: Pair, options: FuseOptions): Promise<FusedPicture> {
+  async #fuseOnce(pair: Pair, options: FuseOptions, resume: Resume): Promise<FusedPicture> {
     const started = performance.now();
     const reference = options.reference ?? false;
     const scale = pictureScale({ reference });
@@ -144,12 +182,18 @@ export class Model {
     checkSampling(recipe, options, source.name);
     const job = this.#job(pair, first, second, options);
     const pictures = { first: first.data, second: second.data };
+    const rounding = !reference ? "half-up" : "sample" in recipe ? recipe.rounding : "truncate";
+    const readPicture = async (session: Session): Promise<Picture> => {
+      const [tensor] = session.plan.outputs.map((output) => output.tensor);
+      const fused = await session.read(tensor?.name ?? "");
+      const { width, height } = pair.first;
+      return { width, height, channels: tensor?.shape.channels === 3 ? 3 : 1, data: encode(fused, scale, pair, rounding) };
+    };
     const { session, compiled, temporary, ...report } =
       "sample" in recipe
-        ? await this.#sample(source, job, recipe.sample(job, { ...options, task }), pictures, options)
+        ? await this.#sample(source, job, recipe.sample(job, { ...options, task }), pictures, options, readPicture, resume)
         : await this.#runOnce(source, job, recipe, pictures, options);
     try {
-      const [fusedTensor] = session.plan.outputs.map(({ tensor }) => tensor);
       const range = await session.read("range");
       const ran = performance.now();
       if ((range[2] ?? 0) > 0) {
@@ -158,11 +202,8 @@ export class Model {
           fix: options.precision === "f16" ? "Use --precision f32." : "The pictures hold infinities, or the weights are damaged.",
         });
       }
-      const fused = await session.read(fusedTensor?.name ?? "");
+      const picture = await readPicture(session);
       const raw = session.plan.outputs.some(({ tensor }) => tensor.name === "output") ? await session.read("output") : undefined;
-      const channels = fusedTensor?.shape.channels === 3 ? 3 : 1;
-      const rounding = !reference ? "half-up" : "sample" in recipe ? recipe.rounding : "truncate";
-      const picture = { width: pair.first.width, height: pair.first.height, channels, data: encode(fused, scale, pair, rounding) } as const;
       if (!("sample" in recipe)) options.onProgress?.({ phase: "run", done: 1, total: 1 });
       const seconds = {
         compile: (compiled - prepared) / 1000,
@@ -184,7 +225,8 @@ export class Model {
     const compiled = performance.now();
     options.onProgress?.({ phase: "run", done: 0, total: 1 });
     for (const [name, data] of Object.entries(pictures)) session.write(name, data);
-    session.run();
+    if (options.debug) await runChecked(session, "the only run");
+    else session.run();
     return { session, temporary: false, compiled, dispatches: session.plan.dispatches.length, peakBytes: session.plan.peakBytes };
   }
 
@@ -199,21 +241,37 @@ export class Model {
   }
 
   /** A diffusion model. */
-  async #sample(source: ModelSource, job: FusionJob, sampling: SamplingJob, pictures: Pictures, { onProgress, signal }: FuseOptions): Promise<Finished> {
+  async #sample(
+    source: ModelSource,
+    job: FusionJob,
+    sampling: SamplingJob,
+    pictures: Pictures,
+    { onProgress, onPreview, previewEvery, signal, debug }: FuseOptions,
+    readPicture: (finish: Session) => Promise<Picture>,
+    resume: Resume,
+  ): Promise<Finished> {
     const total = sampling.steps.length;
     const key = `${source.name} ${JSON.stringify(job)}, ${total} steps, ${sampling.start ? "imported" : "made"} noise`;
     const plans = this.#isReady(key)?.plans ?? compileSampling(sampling.graphs(), (graph) => this.#compile(graph));
     this.#ready = { key, device: this.#engine.context.device, plans };
     signal?.throwIfAborted();
     const open = (plan: Plan): Promise<Session> => this.#open(source, plan, onProgress);
-    const step = await prepareSteps(open, plans, sampling, pictures);
+    const step = await prepareSteps(open, plans, sampling, pictures, debug);
     let finish: Session | undefined;
     try {
-      finish = await open(plans.finish);
+      const finishing = await open(plans.finish);
+      finish = finishing;
       const compiled = performance.now();
-      await runSteps(step, finish, sampling, { signal, onStep: (done) => onProgress?.({ phase: "run", done, total }) });
+      await runSteps(step, finishing, sampling, {
+        ...resume,
+        signal,
+        debug,
+        previewEvery,
+        onStep: (done) => onProgress?.({ phase: "run", done, total }),
+        onPreview: onPreview && (async (done) => onPreview({ step: done, total, picture: await readPicture(finishing) })),
+      });
       const { dispatches, peakBytes } = joinPlans(plans, total);
-      return { session: finish, temporary: true, compiled, dispatches: dispatches.length, peakBytes };
+      return { session: finishing, temporary: true, compiled, dispatches: dispatches.length, peakBytes };
     } catch (error) {
       finish?.dispose();
       throw error;
@@ -231,7 +289,8 @@ export class Model {
   }
 
   #compile(graph: Graph): Plan {
-    return compile(graph, this.#engine.context.device.traits);
+    const { device, tuned } = this.#engine.context;
+    return compile(graph, device.traits, tuned);
   }
 
   /** What is kept of the last fusion, where it was of the same kind on the same device. */
@@ -250,12 +309,22 @@ export class Model {
   }
 }
 
+/** The options for diffusion models alone, with their flags on the command line. */
+const SAMPLING_OPTIONS = [
+  ["steps", "steps"],
+  ["sampler", "sampler"],
+  ["eta", "eta"],
+  ["seed", "seed"],
+  ["noise", "noise"],
+  ["previewEvery", "preview-every"],
+] as const;
+
 /** @throws SinterError `NOT_A_DIFFUSION_MODEL` when sampling is asked of a model that does not sample. */
 function checkSampling(recipe: ModelSource["recipe"], options: FuseOptions, name: string): void {
-  const asked = (["steps", "sampler", "eta", "seed", "noise"] as const).filter((option) => options[option] !== undefined);
+  const asked = SAMPLING_OPTIONS.filter(([option]) => options[option] !== undefined).map(([, flag]) => flag);
   if ("sample" in recipe || asked.length === 0) return;
   throw new SinterError("NOT_A_DIFFUSION_MODEL", `${name} does not sample from noise, so it takes no ${asked.join(", ")}.`, {
-    fix: `Leave out ${asked.map((option) => `--${option}`).join(", ")}.`,
+    fix: `Leave out ${asked.map((flag) => `--${flag}`).join(", ")}.`,
   });
 }
 

@@ -2,7 +2,7 @@ import type { StoredTensor } from "../checkpoints/tensor.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Plan } from "../graph/plan.ts";
 import type { Session } from "../graph/session.ts";
-import { SinterError } from "../errors.ts";
+import { checkStepRange, runChecked } from "./finite.ts";
 import type { FusionJob } from "./recipe.ts";
 import type { Task } from "./tasks.ts";
 
@@ -79,6 +79,7 @@ export async function prepareSteps(
   plans: SamplingPlans,
   job: SamplingJob,
   pictures: Readonly<Record<"first" | "second", Float32Array>>,
+  debug = false,
 ): Promise<Session> {
   const sessions: Session[] = [];
   const opened = async (plan: Plan): Promise<Session> => {
@@ -90,7 +91,8 @@ export async function prepareSteps(
   try {
     const once = await opened(plans.once);
     for (const [name, data] of Object.entries({ ...pictures, ...job.onceInputs })) once.write(name, data);
-    once.run();
+    if (debug) await runChecked(once, "what is computed before the first step");
+    else once.run();
     const held = await opened(plans.held);
     once.copyTo(held, Object.fromEntries(names.map((name) => [name, name])));
     once.dispose();
@@ -103,46 +105,84 @@ export async function prepareSteps(
   }
 }
 
+/** What the host keeps of a long run, to go on from when the device is lost. */
+export interface KeptStep {
+  /** How many steps are done. */
+  readonly done: number;
+  /** x_t after them and the last x_0, as the step's inputs take them. */
+  readonly sample: Float32Array;
+  readonly previous: Float32Array;
+}
+
+/** What happens beside the sampler's loop. */
+export interface StepHooks {
+  readonly signal?: AbortSignal | undefined;
+  readonly onStep?: (done: number, total: number) => void;
+  /** Called after each `previewEvery`-th step but the last, while `finish` holds the picture that the network sees in x_t. */
+  readonly onPreview?: ((step: number) => Promise<void>) | undefined;
+  readonly previewEvery?: number | undefined;
+  /** Called when a step has come to the host, in runs of more than a minute. */
+  readonly onKeep?: (kept: KeptStep) => void;
+  /** Where to go on; `step` gets its tensors here. */
+  readonly from?: KeptStep | undefined;
+  /** Runs operator by operator and names the first whose output is not finite. */
+  readonly debug?: boolean | undefined;
+}
+
+/** Milliseconds of a run after which a lost device costs more than a copy of each step. */
+const KEEP_AFTER = 60_000;
+
 /**
- * Runs the sampler's loop. Nothing is read back until the last step is done; then `finish` has the fused picture and its range.
+ * Runs the sampler's loop. Nothing is read back until the last step is done, unless a hook asks for it; then `finish` has the fused
+ * picture and its range.
  *
  * @throws SinterError `NOT_FINITE` naming the step; the signal's reason when it stops the run between steps
  */
-export async function runSteps(
-  step: Session,
-  finish: Session,
-  job: SamplingJob,
-  { onStep, signal }: { readonly onStep?: (done: number, total: number) => void; readonly signal?: AbortSignal | undefined } = {},
-): Promise<void> {
+export async function runSteps(step: Session, finish: Session, job: SamplingJob, hooks: StepHooks = {}): Promise<void> {
+  const { signal, onStep, onPreview, previewEvery = 1, onKeep, from, debug = false } = hooks;
   const total = job.steps.length;
+  const started = performance.now();
+  if (from) {
+    step.write("sample", from.sample);
+    step.write("previous", from.previous);
+  }
   for (const [i, inputs] of job.steps.entries()) {
+    const done = i + 1;
+    if (from && done <= from.done) continue;
     // One step at a time, so that progress is true and a run can be stopped.
     await step.finished();
     onStep?.(i, total);
     signal?.throwIfAborted();
     for (const [name, data] of Object.entries(inputs)) step.write(name, data);
-    step.run();
-    step.copyTo(finish, { "output range": stepRange(i + 1) });
+    if (debug) await runChecked(step, `step ${done} of ${total}`);
+    else step.run();
+    step.copyTo(finish, { "output range": stepRange(done) });
     step.copyTo(step, { next: "sample", x0: "previous" });
+    if (done === total) break;
+    if (onKeep && performance.now() - started > KEEP_AFTER) {
+      // Not waited for; that a device is lost meanwhile shows elsewhere.
+      Promise.all([step.read("next"), step.read("x0")]).then(([sample, previous]) => onKeep({ done, sample, previous }), () => undefined);
+    }
+    if (onPreview && done % previewEvery === 0) {
+      step.copyTo(finish, { x0: "sample" });
+      finish.run();
+      checkStepRange(await finish.read(stepRange(done)), done, total);
+      await onPreview(done);
+    }
   }
   step.copyTo(finish, { next: "sample" });
-  finish.run();
+  if (debug) await runChecked(finish, "what follows the last step");
+  else finish.run();
   const ranges = await Promise.all(job.steps.map((_, i) => finish.read(stepRange(i + 1))));
   onStep?.(total, total);
-  const bad = ranges.findIndex(([, , notFinite = 0]) => notFinite > 0);
-  if (bad >= 0) {
-    throw new SinterError("NOT_FINITE", `${ranges[bad]?.[2]} values of the network's output in step ${bad + 1} of ${total} are not finite.`, {
-      where: `step ${bad + 1}`,
-      fix: "Use --precision f32; if that is so already, the pictures hold infinities, or the weights are damaged.",
-    });
-  }
+  for (const [i, range] of ranges.entries()) checkStepRange(range, i + 1, total);
 }
 
 /** The name of what is known about the k-th step in the finishing graph. */
 export const stepRange = (k: number): string => `step ${k}`;
 
 /** The plans of a sampling job as one: what `--dry-run` shows, with the work of all steps and the memory of those needed together. */
-export function joinPlans({ once, held, step, finish }: SamplingPlans, steps: number): Plan {
+export function joinPlans({ once, held, step, finish }: SamplingPlans, steps: number): Plan & { readonly steps: number } {
   const plans = [once, step, finish];
   const constants = new Map(plans.flatMap((plan) => plan.constants).map((constant) => [constant.key, constant]));
   const constantBytes = plans.reduce((sum, plan) => sum + plan.constantBytes, 0);
@@ -156,5 +196,6 @@ export function joinPlans({ once, held, step, finish }: SamplingPlans, steps: nu
     constantBytes,
     peakBytes: constantBytes + Math.max(bytes(once) + bytes(held), bytes(step) + Math.max(bytes(held), bytes(finish))),
     operations: once.operations + steps * step.operations + finish.operations,
+    steps,
   };
 }

@@ -1,7 +1,7 @@
 import { SinterError } from "../errors.ts";
 import { float16ToFloat32Bits, float32BitsToFloat16 } from "../float16.ts";
 import type { Constant } from "../kernels/kernel.ts";
-import { formatShape, storageBytes, vectors } from "../kernels/tensor.ts";
+import { formatShape, rowBytes, storageBytes, type TensorView, vectors } from "../kernels/tensor.ts";
 import type { Device } from "../runtime/device.ts";
 import { type PipelineCache, pipelineKey } from "../runtime/pipelines.ts";
 import { writeUniforms } from "../runtime/shader.ts";
@@ -45,6 +45,15 @@ function toFloat16(values: Float32Array): Uint16Array {
 export interface DispatchTime {
   readonly dispatch: PlannedDispatch;
   readonly nanoseconds: number;
+}
+
+/** An operator whose output is not finite. */
+export interface NotFinite {
+  /** The last of those that made the output. */
+  readonly dispatch: PlannedDispatch;
+  /** How many values of the output are NaN or infinite, and how many there are. */
+  readonly notFinite: number;
+  readonly values: number;
 }
 
 interface Step {
@@ -178,6 +187,35 @@ export class Session {
   }
 
   /**
+   * Runs the plan operator by operator and reads every output back, until one is not finite.
+   *
+   * @returns the first operator whose output is not finite
+   */
+  async runChecked(): Promise<NotFinite | undefined> {
+    const { gpu } = this.#device;
+    for (const [i, step] of this.#steps.entries()) {
+      const encoder = gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      encode(pass, step);
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
+      const dispatch = this.plan.dispatches[i];
+      if (!dispatch || this.plan.dispatches[i + 1]?.label === dispatch.label) continue;
+      for (const { name, type } of dispatch.shader.bindings) {
+        const [binding, place] = [dispatch.bindings[name], dispatch.places[name]];
+        const buffer = place && "buffer" in place ? this.#buffers[place.buffer] : undefined;
+        if (type !== "storage" || !binding || !("view" in binding) || !place || !("buffer" in place) || !buffer) continue;
+        // All bands of the operator have run, so the whole tensor is there.
+        const start = place.offset - binding.firstRow * rowBytes(binding.view);
+        const bytes = await this.#copyToHost(gpu.createCommandEncoder(), buffer, start, storageBytes(binding.view.storage));
+        const found = countNotFinite(binding.view, bytes);
+        if (found.notFinite > 0) return { dispatch, ...found };
+      }
+    }
+    return undefined;
+  }
+
+  /**
    * Runs the plan with a compute pass for each dispatch and returns the GPU time of each.
    *
    * @throws SinterError `NO_TIMESTAMPS` when the device cannot take them.
@@ -271,6 +309,19 @@ function encode(pass: GPUComputePassEncoder, { pipeline, group, workgroups }: St
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, group);
   pass.dispatchWorkgroups(...workgroups);
+}
+
+/** How many values of a tensor, its padding left out, are NaN or infinite: those whose exponent has all bits set. */
+function countNotFinite({ storage, shape, firstVector }: TensorView, bytes: ArrayBuffer): { notFinite: number; values: number } {
+  const [bits, exponent] = storage.elementType === "f16" ? [new Uint16Array(bytes), 0x7c00] : [new Uint32Array(bytes), 0x7f800000];
+  const stride = vectors(storage.shape.channels) * 4;
+  const pixels = shape.batch * shape.height * shape.width;
+  let notFinite = 0;
+  for (let p = 0; p < pixels; p++) {
+    const first = p * stride + firstVector * 4;
+    for (let c = 0; c < shape.channels; c++) if (((bits[first + c] ?? 0) & exponent) === exponent) notFinite++;
+  }
+  return { notFinite, values: pixels * shape.channels };
 }
 
 function storedAlike(a: PlannedTensor, b: PlannedTensor): boolean {

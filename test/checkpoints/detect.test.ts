@@ -2,12 +2,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { detectModel } from "../../src/checkpoints/detect.ts";
-import { expectedMaskDifuserTensors } from "../../src/checkpoints/mask-difuser-format.ts";
+import { expectedMaskDifuserTensors, maskDifuserFormat, type MaskDifuserConfig } from "../../src/checkpoints/mask-difuser-format.ts";
 import { readCheckpoint } from "../../src/checkpoints/read.ts";
 import { expectedRefusionTensors } from "../../src/checkpoints/refusion-format.ts";
 import type { RefusionConfig } from "../../src/checkpoints/refusion-format.ts";
 import { elementCount } from "../../src/checkpoints/tensor.ts";
 import type { StoredTensor } from "../../src/checkpoints/tensor.ts";
+import type { MaskDifuserConfig as NetworkConfig } from "../../src/models/mask-difuser/network.ts";
 import { syntheticCheckpoint, withConvolutionAliases } from "./synthetic.ts";
 
 const published: RefusionConfig = { dim: 16, encoderBlocks: 2, decoderBlocks: 2, heads: 8, expansion: 2, bias: false };
@@ -111,7 +112,55 @@ describe("ReFusion", () => {
 });
 
 describe("Mask-DiFuser", () => {
-  const config = { timesteps: 100, channels: 32, multipliers: [1, 3], attentionLevels: [0], residualBlocks: 2 };
+  const config: MaskDifuserConfig = { ...maskDifuserFormat.published, timesteps: 100, channels: 32, multipliers: [1, 3], attentionLevels: [0], crossAttentionLevels: [0, 1] };
+  /** Every field that shapes tell is another than the published one. */
+  const small: MaskDifuserConfig = {
+    ...config,
+    channels: 16,
+    multipliers: [1, 2, 3],
+    attentionLevels: [2],
+    crossAttentionLevels: [1, 2],
+    residualBlocks: 1,
+    groups: 4,
+    contentChannels: 16,
+    semanticChannels: 32,
+    semanticLayers: 2,
+    semanticHeads: 4,
+    feedForwardChannels: 64,
+    prediction: "x0",
+    output: "blend",
+    steps: 3,
+  };
+
+  it("has 172.3 million parameters as published, with the layer that nothing uses", () => {
+    const shapes = [...expectedMaskDifuserTensors(maskDifuserFormat.published).values()];
+    expect(shapes.reduce((sum, shape) => sum + elementCount(shape), 0) / 1e6).toBeCloseTo(172.3, 1);
+  });
+
+  it("a small network says in its metadata what shapes do not tell, and may lack the layer that nothing uses", () => {
+    const { tensors } = syntheticCheckpoint(expectedMaskDifuserTensors(small));
+    for (const name of tensors.keys()) if (name.startsWith("encoder.transformer_encoder.layers.")) tensors.delete(name);
+    const metadata = { model: "mask-difuser", config: JSON.stringify(small) };
+    expect(detectModel({ tensors, metadata }, "x")).toMatchObject({ model: "mask-difuser", config: small });
+    for (const change of [{ groups: 3 }, { semanticHeads: 3 }, { prediction: "noise" }, { output: "mean" }, { steps: 101 }, { crossAttentionLevels: [3] }, { contentChannels: 4 }]) {
+      const stated = { ...metadata, config: JSON.stringify({ ...small, ...change }) };
+      expect(() => detectModel({ tensors, metadata: stated }, "x"), JSON.stringify(change)).toThrow("the config in its metadata is none of");
+    }
+    const shapes = new Map([...tensors].map(([name, { shape }]) => [name, shape]));
+    const { groups, semanticHeads, prediction, steps } = maskDifuserFormat.published;
+    expect(maskDifuserFormat.inferConfig(shapes)).toEqual({ ...small, groups, semanticHeads, prediction, steps });
+  });
+
+  it("a configuration from before there were others is the published one", () => {
+    const { timesteps, channels, multipliers, attentionLevels, residualBlocks } = config;
+    expect(maskDifuserFormat.parseConfig({ timesteps, channels, multipliers, attentionLevels, residualBlocks })).toEqual(config);
+  });
+
+  it("the network's configuration is the file's", () => {
+    const ofNetwork: NetworkConfig = config;
+    const ofFile: MaskDifuserConfig = ofNetwork;
+    expect(ofFile).toBe(config);
+  });
 
   it("the configuration is inferred from shapes, and the second name of proj_in is an alias", () => {
     const checkpoint = syntheticCheckpoint(expectedMaskDifuserTensors(config));
@@ -129,10 +178,12 @@ describe("Mask-DiFuser", () => {
     const variants = JSON.parse(readFileSync(keysFile, "utf8")) as Record<string, StateKeys>;
     const { config: original, keys } = variants[variant] ?? expect.fail(`no ${variant}`);
     const built = expectedMaskDifuserTensors({
+      ...maskDifuserFormat.published,
       timesteps: original.T,
       channels: original.ch,
       multipliers: original.ch_mult,
       attentionLevels: original.attn,
+      crossAttentionLevels: original.ch_mult.map((_, level) => level),
       residualBlocks: original.num_res_blocks,
     });
     const stored = Object.entries(keys).filter(([, { kind }]) => !kind.startsWith("alias of proj_in"));
@@ -144,7 +195,7 @@ describe("Mask-DiFuser", () => {
     const detected = detectModel(readCheckpoint(readFileSync(tiny), tiny), tiny);
     expect(detected).toMatchObject({
       model: "mask-difuser",
-      config: { timesteps: 1000, channels: 32, multipliers: [1, 2, 2], attentionLevels: [1], residualBlocks: 1 },
+      config: { ...maskDifuserFormat.published, channels: 32, multipliers: [1, 2, 2], attentionLevels: [1], crossAttentionLevels: [0, 1, 2], residualBlocks: 1 },
     });
     expect(detected.tensors.size).toBe(453);
   });

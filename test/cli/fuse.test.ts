@@ -15,6 +15,8 @@ import { type BinaryRun, runBinary } from "./binary.ts";
 const repository = process.cwd();
 const shipped = shippedWeights("refusion", "infrared-visible");
 const SHIPPED = join(repository, "weights", shipped.file);
+/** A diffusion model small enough to run here. */
+const SMALL = join(repository, "test/fixtures/mask-difuser-small.safetensors");
 const [WIDTH, HEIGHT] = [40, 30];
 
 let folder = "";
@@ -130,6 +132,24 @@ describe("sinter fuse", () => {
     const jpeg = await sinter("fuse", "deep.tif", "equal.png", "-o", "deep.jpg", "--model", "average");
     expect(jpeg.stderr).toContain("warning: deep.jpg: JPEG has no 16 bit, so it was written with 8.");
     expect(await readImage(file("deep.jpg"))).toMatchObject({ channels: 3, depth: 8 });
+  });
+
+  it("writes what a diffusion model sees in the noise beside the picture", async () => {
+    const args = ["fuse", "ir.png", "vis.png", "-o", "steps.png", "--weights", SMALL, "--steps", "5"];
+    const run = await sinter(...args, "--preview-every", "2", "--json");
+    expect(run.exitCode, run.stderr).toBe(0);
+    const previews = ["steps-step-2.png", "steps-step-4.png"];
+    expect(JSON.parse(run.stdout)).toMatchObject({ model: "mask-difuser", weights: { file: SMALL }, files: [{ output: "steps.png", previews }] });
+    for (const preview of previews) expect(await readImage(file(preview))).toMatchObject({ width: WIDTH, height: HEIGHT, channels: 3, depth: 8 });
+    expect((await readdir(folder)).filter((name) => name.startsWith("steps"))).toEqual([...previews, "steps.png"]);
+
+    // A picture of an earlier run stays, be it the result or a preview.
+    await rm(file("steps.png"));
+    const again = await sinter(...args, "--preview-every", "3", "--json");
+    expect(expectError(again, 1)).toBe("OUTPUT_EXISTS");
+    expect(again.stderr).toContain("steps-step-");
+    const dry = await sinter(...args, "--dry-run");
+    expect(dry.stdout).toMatch(/^ir\.png \+ vis\.png: 5 steps, \d+ dispatches/);
   });
 
   it("lets existing pictures stay without --overwrite", async () => {
@@ -264,6 +284,9 @@ describe("bad input", () => {
     ["UNKNOWN_MODEL", "weights of another model", [...PAIR, "--weights", "other_model.pth"]],
     ["MODEL_CONTRADICTION", "--model that contradicts --weights", [...PAIR, "--weights", SHIPPED, "--model", "average"]],
     ["UNKNOWN_MODEL", "a model that is not shipped", [...PAIR, "--model", "nosuch"]],
+    ["WEIGHTS_NOT_SHIPPED", "a task for which a model has no weights", [...PAIR, "--model", "refusion", "--task", "near-infrared"]],
+    ["NOT_A_DIFFUSION_MODEL", "previews of a model without steps", [...PAIR, "--preview-every", "2"]],
+    ["PREVIEW_OF_FOLDER", "previews of a folder", ["unmatched/second", "unmatched/second", "-o", "out", "--preview-every", "2"]],
     ["UNKNOWN_DEVICE", "a GPU that is not there", [...PAIR, "--device", "nosuch"]],
   ])("%s: %s", async (code, _, args) => {
     const model = args.includes("--weights") || args.includes("--model") ? [] : ["--model", "average"];

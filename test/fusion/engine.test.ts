@@ -58,12 +58,19 @@ describe("what is shipped", () => {
       const content = new Uint8Array(await readFile(`weights/${file}`));
       expect(content.length, file).toBe(bytes);
       expect(Buffer.from(await crypto.subtle.digest("SHA-256", content)).toString("hex"), file).toBe(sha256);
-      expect(TASKS).toContain(task);
+      expect([...TASKS, "any"]).toContain(task);
     }
   });
 
+  it("names the tasks of a model that has no weights for the one asked", () => {
+    const message = "Sinter ships no weights of refusion for near-infrared, only for infrared-visible, medical, multi-exposure, multi-focus.";
+    expect(() => shippedWeights("refusion", "near-infrared")).toThrow(expect.objectContaining({ code: "WEIGHTS_NOT_SHIPPED", message }));
+    expect(shippedWeights("refusion-medical", "medical").file).toBe("refusion-medical.safetensors");
+    expect(() => shippedWeights("refusion-medical", "multi-focus")).toThrow("Sinter ships no weights of refusion-medical for multi-focus, only for medical.");
+  });
+
   it("names what there is where a model is not known", () => {
-    const message = 'Sinter ships no weights of a model "nosuch" for medical.';
+    const message = 'Sinter ships no weights of a model "nosuch".';
     const fix = expect.stringContaining("refusion");
     expect(() => shippedWeights("nosuch", "medical")).toThrow(expect.objectContaining({ code: "UNKNOWN_MODEL", message, fix }));
   });

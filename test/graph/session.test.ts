@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { GraphBuilder } from "../../src/graph/graph.ts";
 import { compile, type Plan } from "../../src/graph/plan.ts";
 import { ConstantStore, Session } from "../../src/graph/session.ts";
+import { concat } from "../../src/kernels/concat/concat.ts";
 import { elementwise } from "../../src/kernels/elementwise/elementwise.ts";
 import type { ElementType } from "../../src/kernels/tensor.ts";
 import type { DeviceTraits } from "../../src/runtime/device.ts";
@@ -78,6 +79,45 @@ describe("Session", () => {
     session.run();
     other.device.gpu.destroy();
     await expect(session.read("y")).rejects.toMatchObject({ code: "DEVICE_LOST" });
+  });
+});
+
+describe("Session.runChecked", () => {
+  const shape = { batch: 2, height: 20, width: 8, channels: 8 };
+  const values = shape.batch * shape.height * shape.width * shape.channels;
+
+  /** Doubles x, squares that, and writes the square beside another tensor in one buffer, which starts with NaN. */
+  function squares(elementType: ElementType, traits: DeviceTraits): Plan {
+    const builder = new GraphBuilder();
+    const x = builder.input("x", shape, elementType);
+    const doubled = builder.add("doubled", elementwise, [x, x], { operation: "add" });
+    const squared = builder.add("squared", elementwise, [doubled, doubled], { operation: "multiply" });
+    const joined = builder.add("joined", concat, [squared, builder.add("again", elementwise, [doubled, doubled], { operation: "add" })], {});
+    builder.output(builder.add("y", elementwise, [joined], { operation: "activation", activation: { kind: "relu" } }));
+    return compile(builder.build(), traits);
+  }
+
+  it.each([
+    ["f32", 1e30, false],
+    ["f32", 1e30, true],
+    ["f16", 1000, false],
+    ["f16", 1000, true],
+  ] as const)("finds the first operator whose output is not finite: %s, %d, in bands: %s", async (elementType, large, banded) => {
+    const { traits } = gpu.device;
+    const bytes = values * (elementType === "f16" ? 2 : 4);
+    const plan = squares(elementType, banded ? { ...traits, maxStorageBufferBindingSize: bytes / 2 } : traits);
+    expect(plan.dispatches.length > 4).toBe(banded);
+    const session = await open(gpu, plan);
+    const x = Float32Array.from({ length: values }, (_, i) => (i % 97) / 97);
+    session.write("x", x);
+    expect(await session.runChecked()).toBeUndefined();
+    const checked = await session.read("y");
+    session.write("x", x);
+    session.run();
+    expect(await session.read("y")).toEqual(checked);
+    session.write("x", x.with(15, large).with(x.length - 1, -large));
+    expect(await session.runChecked()).toMatchObject({ dispatch: { label: "squared", operator: "elementwise" }, notFinite: 2, values: x.length });
+    session.dispose();
   });
 });
 

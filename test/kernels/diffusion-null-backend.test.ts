@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { maskDifuserFormat } from "../../src/checkpoints/mask-difuser-format.ts";
 import { maskDifuserRecipe } from "../../src/fusion/mask-difuser.ts";
 import { compileSampling } from "../../src/fusion/sampling.ts";
 import { GraphBuilder } from "../../src/graph/graph.ts";
@@ -7,14 +8,15 @@ import { globalPool } from "../../src/kernels/global-pool/global-pool.ts";
 import { groupNorm } from "../../src/kernels/group-norm/group-norm.ts";
 import { PORTABLE_TRAITS } from "../../src/runtime/device.ts";
 import { openNullGpu, runPlan } from "../gpu.ts";
+import type { MaskDifuserConfig } from "../../src/models/mask-difuser/network.ts";
 import { syntheticModel } from "../models/mask-difuser-goldens.ts";
 import { randomWeight } from "./operators.ts";
 import { findRaces, runOf } from "./races.ts";
 
-const CONFIG = { timesteps: 1000, channels: 32, multipliers: [1, 2], attentionLevels: [1], residualBlocks: 1 };
+const CONFIG = { ...maskDifuserFormat.published, channels: 32, multipliers: [1, 2], attentionLevels: [1], crossAttentionLevels: [0, 1], residualBlocks: 1 };
 
-function plans(elementType: "f32" | "f16") {
-  const { weights, config } = syntheticModel(CONFIG);
+function plans(elementType: "f32" | "f16", changes: Partial<MaskDifuserConfig>) {
+  const { weights, config } = syntheticModel({ ...CONFIG, ...changes });
   const size = { width: 13, height: 9, firstColoured: true, secondColoured: false };
   const job = maskDifuserRecipe(weights, config).sample({ ...size, elementType, reference: false }, { task: "infrared-visible", steps: 2 });
   return compileSampling(job.graphs(), (graph) => compile(graph, { ...PORTABLE_TRAITS, f16: true }));
@@ -23,10 +25,11 @@ function plans(elementType: "f32" | "f16") {
 describe("Mask-DiFuser's plans", () => {
   it.each(["f32", "f16"] as const)("pass Dawn's null backend with WebGPU's default limits, in %s", async (elementType) => {
     const gpu = await openNullGpu();
-    const { once, held, step, finish } = plans(elementType);
-    for (const plan of [once, held, step, finish]) await runPlan(gpu, plan, {});
+    for (const changes of [{}, { output: "blend", prediction: "x0", crossAttentionLevels: [1], groups: 8, contentChannels: 16, semanticChannels: 32, semanticHeads: 2 }] as const) {
+      const { once, held, step, finish } = plans(elementType, changes);
+      for (const plan of [once, held, step, finish]) await runPlan(gpu, plan, {});
+    }
   });
-
 });
 
 describe("kernels with workgroup memory", () => {

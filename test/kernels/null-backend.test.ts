@@ -5,14 +5,23 @@ import { compile, type Plan } from "../../src/graph/plan.ts";
 import { GraphBuilder, type Graph, type Tensor } from "../../src/graph/graph.ts";
 import type { Activation } from "../../src/kernels/activation.ts";
 import { applyMatrix } from "../../src/kernels/apply-matrix/apply-matrix.ts";
+import { blend } from "../../src/kernels/blend/blend.ts";
 import { channelAttentionWeights } from "../../src/kernels/channel-attention/channel-attention.ts";
 import { colour } from "../../src/kernels/colour/colour.ts";
 import { concat } from "../../src/kernels/concat/concat.ts";
 import { conv2d } from "../../src/kernels/conv2d/conv2d.ts";
+import { convTranspose2d } from "../../src/kernels/conv-transpose2d/conv-transpose2d.ts";
+import { covariance } from "../../src/kernels/covariance/covariance.ts";
 import { depthwiseConv2d } from "../../src/kernels/depthwise-conv2d/depthwise-conv2d.ts";
 import { elementwise } from "../../src/kernels/elementwise/elementwise.ts";
+import { fill } from "../../src/kernels/fill/fill.ts";
+import { groupStatistics } from "../../src/kernels/group-statistics/group-statistics.ts";
 import { layerNorm } from "../../src/kernels/layer-norm/layer-norm.ts";
 import { minMax, stretch } from "../../src/kernels/min-max/min-max.ts";
+import { pool2d } from "../../src/kernels/pool2d/pool2d.ts";
+import { projectedStatistics } from "../../src/kernels/projected-statistics/projected-statistics.ts";
+import { resize } from "../../src/kernels/resize/resize.ts";
+import { scaleKeys } from "../../src/kernels/scale-keys/scale-keys.ts";
 import type { ElementType } from "../../src/kernels/tensor.ts";
 import { type ReFusionConfig, reFusionGraph, type Weights } from "../../src/models/refusion/network.ts";
 import { PORTABLE_TRAITS } from "../../src/runtime/device.ts";
@@ -67,13 +76,30 @@ function everyOperator(type: ElementType): Graph {
     builder.add(name(), concat, [x, of(5)], {});
     builder.add(name(), stretch, [x, builder.add(name(), minMax, [x], {})], { scale: 255 });
   }
+  for (const mode of [{ mode: "nearest" }, { alignCorners: false }, { mode: "bicubic", alignCorners: true }] as const) {
+    builder.add(name(), resize, [of(5)], { height: 4, width: 15, ...mode });
+  }
+  for (const operation of ["mean", "maximum"] as const) builder.add(name(), pool2d, [of(5)], { operation, kernelSize: 3, stride: 2, padding: 1 });
+  for (const [inputs, outputs, kernel] of [[1, 1, 2], [5, 33, 3], [48, 144, 4]] as const) {
+    const attributes = { weight: weight(inputs, outputs, kernel, kernel), stride: 2, padding: 1, outputPadding: 0 };
+    builder.add(name(), convTranspose2d, [of(inputs)], attributes);
+    builder.add(name(), convTranspose2d, [of(inputs)], { ...attributes, bias: weight(outputs), activation: { kind: "gelu" } });
+  }
   for (const [channels, heads] of [[1, 1], [5, 5], [16, 8], [32, 8], [48, 8], [48, 6], [144, 9]] as const) {
     builder.add(name(), channelAttentionWeights, [of(channels), of(channels)], { heads, temperature: weight(heads) });
   }
+  for (const [x, moments] of [1, 5, 48].map((channels) => [of(channels), builder.add(name(), covariance, [of(channels)], {})] as const)) {
+    const attributes = { weight: weight(144, x.shape.channels, 1, 1), bias: weight(144), groups: 9, epsilon: 1e-5 };
+    builder.add(name(), scaleKeys, [input(9, 7, 145), builder.add(name(), projectedStatistics, [moments], attributes)], {});
+    builder.add(name(), fill, [x], { value: 1, channels: 1 });
+  }
+  builder.add(name(), groupStatistics, [of(48)], { groups: 6, epsilon: 1e-5 });
   const [rgb, grey] = [input(9, 7, 3, "f32"), input(9, 7, 1, "f32")];
   builder.add(name(), colour, [rgb], { operation: "rgbToYCrCb", delta: 0.5 });
   builder.add(name(), colour, [grey, rgb], { operation: "yCrCbToRgb", delta: 0.5, limit: 1 });
   builder.add(name(), colour, [rgb, rgb], { operation: "mergeChroma", neutral: 0, epsilon: 1e-4 });
+  const [one, two] = [input(9, 7, 3), input(9, 7, 3)];
+  builder.add(name(), blend, [of(5), one, two], {});
   for (const x of [rgb, grey]) builder.add(name(), colour, [x], { operation: "luma", limit: 1, elementType: type });
   return builder.build();
 }

@@ -17,18 +17,26 @@ export interface GoldenModel {
   readonly weights: Weights;
 }
 
-const read = (file: string): Uint8Array<ArrayBuffer> => Uint8Array.from(readFileSync(join(folder, file)));
+/** Where the small network and its tensors lie; every clone has them. */
+export const fixtures = join(process.cwd(), "test/fixtures");
+
+const read = (file: string, from = folder): Uint8Array<ArrayBuffer> => Uint8Array.from(readFileSync(join(from, file)));
 
 /** Bytes of the small checkpoint in the official format. */
 export const tinyCheckpoint = (): Uint8Array => read("mask_difuser_tiny.pth");
 
-/** The small network from its checkpoint. */
-export function tinyModel(): GoldenModel {
-  const detected = detectModel(readCheckpoint(tinyCheckpoint(), "mask_difuser_tiny.pth"), "mask_difuser_tiny.pth");
+/** The small network of the published sizes' kind from its checkpoint. */
+export const tinyModel = (): GoldenModel => modelOf(tinyCheckpoint(), "mask_difuser_tiny.pth");
+
+/** A network of the kind that we train: cross-attention at some levels only, a blend of the pictures as output. */
+export const smallModel = (): GoldenModel => modelOf(read("mask-difuser-small.safetensors", fixtures), "mask-difuser-small.safetensors");
+
+function modelOf(bytes: Uint8Array, name: string): GoldenModel {
+  const detected = detectModel(readCheckpoint(bytes, name), name);
   if (detected.model !== "mask-difuser") throw new Error(`found ${detected.model}`);
   const known = new Map<string, Weight>();
-  for (const [name, tensor] of detected.tensors) known.set(name, { name, shape: tensor.shape, data: toFloat32(tensor) });
-  return { config: detected.config, weights: (name) => lookUp(known, name) };
+  for (const [key, tensor] of detected.tensors) known.set(key, { name: key, shape: tensor.shape, data: toFloat32(tensor) });
+  return { config: detected.config, weights: (key) => lookUp(known, key) };
 }
 
 /** The network of four levels, whose weights follow the rule. */
@@ -43,7 +51,7 @@ export function c4Model(): GoldenModel {
     };
   };
   const table = goldenNchw("tables.safetensors").get("time_embedding_ch32_f32");
-  const config = { timesteps: 1000, channels: 32, multipliers: [1, 2, 3, 4], attentionLevels: [2], residualBlocks: 2 };
+  const config = { ...maskDifuserFormat.published, channels: 32 };
   const known = new Map<string, Weight>();
   const weights = (name: string): Weight => {
     const key = c4.keys[name];
@@ -86,14 +94,14 @@ export interface GoldenTensor {
 }
 
 /** The tensors of a golden file. */
-export function goldenNchw(file: string): Map<string, GoldenTensor> {
-  const { tensors } = readSafetensors(read(file), file);
+export function goldenNchw(file: string, from = folder): Map<string, GoldenTensor> {
+  const { tensors } = readSafetensors(read(file, from), file);
   return new Map([...tensors].map(([name, tensor]) => [name, { shape: tensor.shape, data: toFloat32(tensor) }]));
 }
 
 /** The tensors of four dimensions in the order that kernels have: [batch][row][column][channel]. */
-export function goldenTensors(file: string): (name: string) => ReferenceTensor {
-  const tensors = goldenNchw(file);
+export function goldenTensors(file: string, from = folder): (name: string) => ReferenceTensor {
+  const tensors = goldenNchw(file, from);
   return (name) => {
     const tensor = tensors.get(name);
     if (!tensor) throw new Error(`${file} has no ${name}`);

@@ -14,7 +14,7 @@ import { hasGoldens } from "../diffusion/golden.ts";
 import { openTestGpu, rewriteAll, runGraph, type TestGpu } from "../gpu.ts";
 import { randomWeight } from "../kernels/operators.ts";
 import { randomValues, relativeError, type ReferenceTensor } from "../reference/tensor.ts";
-import { c4Model, goldenNchw, goldenTensors, type GoldenModel, largestDifference, tinyModel } from "./mask-difuser-goldens.ts";
+import { c4Model, fixtures, goldenNchw, goldenTensors, type GoldenModel, largestDifference, smallModel, tinyModel } from "./mask-difuser-goldens.ts";
 
 let gpu: TestGpu;
 beforeAll(async () => {
@@ -27,7 +27,7 @@ function networkGraph({ weights, config }: GoldenModel, [batch, height, width]: 
   const shape = { batch: batch ?? 1, height: height ?? 1, width: width ?? 1, channels: 3 };
   const [first, second, sample] = ["first", "second", "sample"].map((name) => builder.input(name, shape, elementType)) as [never, never, never];
   const time = builder.input("time", { batch: shape.batch, height: 1, width: 1, channels: maskDifuserTimeChannels(config) }, elementType);
-  const conditions = maskDifuserConditions(builder, weights, first, second);
+  const conditions = maskDifuserConditions(builder, weights, config, first, second);
   builder.output(maskDifuserStep(builder, weights, config, conditions, sample, time));
   for (const tensor of [conditions.first, conditions.second, conditions.content]) builder.output(tensor);
   const graph = builder.build();
@@ -117,6 +117,36 @@ describe.skipIf(!hasGoldens)("Mask-DiFuser's network against the published progr
   });
 });
 
+describe("Mask-DiFuser's network in the sizes that we train, against PyTorch in float64", () => {
+  it.each([
+    ["as built", "f32", (graph: Graph) => graph],
+    ["rewritten", "f32", rewriteWhole],
+    ["rewritten", "f16", rewriteWhole],
+  ] as const)("%s, in %s", { timeout: MINUTES }, async (_, elementType, rewrite) => {
+    const model = smallModel();
+    expect(model.config).toMatchObject({ output: "blend", prediction: "x0", crossAttentionLevels: [1], groups: 2 });
+    const golden = goldenTensors("mask-difuser-small-io.safetensors", fixtures);
+    const pictures = { first: golden("first"), second: golden("second"), sample: golden("x_t") };
+    const graph = rewrite(networkGraph(model, pictures.sample.shape, elementType, ["tail"]));
+    const expected = (timestep: number): Record<string, string> => ({
+      tail: `network.${timestep}`,
+      blended: `x0.${timestep}`,
+      content_encoder: "content",
+      "encoder.layer0(first)": "semantic_first",
+      "encoder.layer0(second)": "semantic_second",
+    });
+    for (const timestep of [999, 400]) {
+      const outputs = await runGraph(gpu, graph, networkInputs(model, pictures, [timestep]));
+      for (const [name, key] of Object.entries(expected(timestep))) {
+        const { data } = golden(key);
+        const isOutput = name === "tail" || name === "blended";
+        if (elementType === "f16") expect(relativeError(outputs[name] ?? [], data), key).toBeLessThanOrEqual(1e-2);
+        else expect(largestDifference(outputs[name], data), key).toBeLessThanOrEqual(isOutput ? TOLERANCE.eps : TOLERANCE.conditions);
+      }
+    }
+  });
+});
+
 describe("foldCombine", () => {
   const side = { batch: 1, height: 5, width: 7, channels: 8 };
 
@@ -144,7 +174,7 @@ describe("foldCombine", () => {
   });
 
   it("saves what was computed for the published sizes: 7.1 % of a step at 640×480, 11.8 % at 256×256", () => {
-    const config = { timesteps: 1000, channels: 128, multipliers: [1, 2, 3, 4], attentionLevels: [2], residualBlocks: 2 };
+    const config = maskDifuserFormat.published;
     // Of a step as published; ours has the keys and values before the steps, and one query of the block's input for both sides.
     for (const [height, width, total, shared, saved] of [[256, 256, 1189e9, 17.5e9, 0.118], [480, 640, 9342e9, 82e9, 0.071]] as const) {
       const step = splitGraph(networkGraph(shapesOnly(config), [1, height, width]), ["sample", "time"]).step;

@@ -4,12 +4,14 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { detectModel, readCheckpoint, readSafetensors } from "../../dist/index.js";
+import { detectModel, readCheckpoint, readSafetensors, TASKS } from "../../dist/index.js";
 
 const { values } = parseArgs({ options: { official: { type: "string" }, weights: { type: "string" } } });
 const weightsFolder = values.weights ?? fileURLToPath(new URL("../../weights", import.meta.url));
 /** The parameter count of the published ReFusion network. */
 const officialParameters = 59_856;
+/** Models whose weights are for every task, so that their files need not name one. */
+const tasksOf = { "mask-difuser": "any" };
 
 try {
   if (values.official !== undefined) checkOfficial(values.official);
@@ -43,8 +45,9 @@ function writeRegistry(folder) {
     const { model } = detectModel(checkpoint, file);
     const name = basename(file, ".safetensors");
     const card = `${name}.md`;
-    const { task, licence } = checkpoint.metadata;
+    const { task = tasksOf[model], licence } = checkpoint.metadata;
     if (task === undefined || licence === undefined) throw new Error(`${file}: its metadata must hold task and licence.`);
+    if (task !== "any" && !TASKS.includes(task)) throw new Error(`${file}: its task must be "any" or one of ${TASKS.join(", ")}; it is "${task}".`);
     if (!existsSync(join(folder, card))) throw new Error(`${file}: its model card ${card} is missing.`);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     return { name, task, model, file, bytes: bytes.length, sha256, licence, card };

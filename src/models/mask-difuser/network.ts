@@ -1,6 +1,7 @@
 import type { GraphBuilder, Tensor } from "../../graph/graph.ts";
 import type { Activation } from "../../kernels/activation.ts";
 import { attention } from "../../kernels/attention/attention.ts";
+import { blend } from "../../kernels/blend/blend.ts";
 import { concat } from "../../kernels/concat/concat.ts";
 import { conv2d } from "../../kernels/conv2d/conv2d.ts";
 import { elementwise } from "../../kernels/elementwise/elementwise.ts";
@@ -11,18 +12,39 @@ import { mix } from "../../kernels/mix/mix.ts";
 import { resize } from "../../kernels/resize/resize.ts";
 import type { Weight } from "../../kernels/weights.ts";
 
-/** Sizes of the network. The published ones: 1000, 128, 1-2-3-4, level 2, 2. */
+/**
+ * Sizes of the network and what its output means; published values in brackets. `checkpoints/mask-difuser-format.ts` declares the same
+ * fields, because neither folder may import the other.
+ */
 export interface MaskDifuserConfig {
-  /** Timesteps of the noise schedule, the rows of the time table. */
+  /** Timesteps of the noise schedule, the rows of the time table [1000]. */
   readonly timesteps: number;
-  /** Channels of the first level of the U-Net, a multiple of 32. */
+  /** Channels of the first level of the U-Net [128], a multiple of 4; all widths are multiples of `groups`. */
   readonly channels: number;
-  /** Channels of each level over those of the first. */
+  /** Channels of each level over those of the first [1, 2, 3, 4]. */
   readonly multipliers: readonly number[];
-  /** Levels, from 0, whose residual blocks have self-attention. */
+  /** Levels, from 0, whose residual blocks have self-attention [2]; so has the first of the two middle blocks. */
   readonly attentionLevels: readonly number[];
-  /** Residual blocks of each level on the way down; one more on the way up. */
+  /** Levels, from 0, whose residual blocks attend to both pictures' semantic features [all]; so do the two middle blocks. */
+  readonly crossAttentionLevels: readonly number[];
+  /** Residual blocks of each level on the way down; one more on the way up [2]. */
   readonly residualBlocks: number;
+  /** Groups of all group norms [32]. */
+  readonly groups: number;
+  /** Channels of the content features and of the projected noisy picture [64]; the content encoder has half, one and two times as many. */
+  readonly contentChannels: number;
+  /** Channels of the semantic features [128]; their encoder starts with a quarter. */
+  readonly semanticChannels: number;
+  /** Transformer layers of the semantic encoder [4], their heads of a multiple of 4 channels [8], and the width of their inner layer [2048]. */
+  readonly semanticLayers: number;
+  readonly semanticHeads: number;
+  readonly feedForwardChannels: number;
+  /** What the output means to the sampler ["epsilon"], see `Prediction` in src/diffusion. */
+  readonly prediction: "epsilon" | "x0" | "v";
+  /** Whether the last convolution makes the output itself, or weights with which the two pictures are blended ["direct"]. */
+  readonly output: "direct" | "blend";
+  /** Steps of the sampler where none are asked for [5]. */
+  readonly steps: number;
 }
 
 /** Weights by the name they have in the official state dict. */
@@ -30,20 +52,18 @@ export type Weights = (name: string) => Weight;
 
 /** What the network knows about a pair of pictures, the same in every step. */
 export interface Conditions {
-  /** Semantic features of each picture: batch × ⌈height / 16⌉ × ⌈width / 16⌉ × 128. */
+  /** Semantic features of each picture: batch × ⌈height / 16⌉ × ⌈width / 16⌉ × `semanticChannels`. */
   readonly first: Tensor;
   readonly second: Tensor;
-  /** Content features of both: batch × height × width × 64. */
+  /** Content features of both: batch × height × width × `contentChannels`. */
   readonly content: Tensor;
+  /** The pictures themselves, which a network with a blend output mixes; others do without. */
+  readonly pictures?: readonly [first: Tensor, second: Tensor];
 }
 
 const SILU: Activation = { kind: "silu" };
 const RELU: Activation = { kind: "relu" };
-const GROUPS = 32;
 const EPSILON = 1e-5;
-const SEMANTIC_CHANNELS = 128;
-const SEMANTIC_HEADS = 8;
-const SEMANTIC_LAYERS = 4;
 
 /**
  * The content encoder and, for each picture, the semantic encoder of Mask-DiFuser (Tang et al.; layers as in the authors' repository).
@@ -52,9 +72,10 @@ const SEMANTIC_LAYERS = 4;
  * @param first infrared, functional, under-exposed or near side in −1..1, batch × height × width × 3
  * @param second the other side, likewise
  */
-export function maskDifuserConditions(builder: GraphBuilder, weights: Weights, first: Tensor, second: Tensor): Conditions {
-  const net = new Layers(builder, weights);
+export function maskDifuserConditions(builder: GraphBuilder, weights: Weights, config: MaskDifuserConfig, first: Tensor, second: Tensor): Conditions {
+  const net = new Layers(builder, weights, config);
   return {
+    pictures: [first, second],
     content: net.contentEncoder(first, second),
     first: net.semanticEncoder("first", first),
     second: net.semanticEncoder("second", second),
@@ -66,10 +87,10 @@ export function maskDifuserConditions(builder: GraphBuilder, weights: Weights, f
  *
  * @param sample x_t, batch × height × width × 3; height and width are multiples of 2^(levels − 1)
  * @param timeBiases what `maskDifuserTimeBiases` gives for the timestep, batch × 1 × 1 × `maskDifuserTimeChannels`
- * @returns the predicted noise, of the sample's shape
+ * @returns what the network predicts (`prediction`), of the sample's shape
  */
 export function maskDifuserStep(builder: GraphBuilder, weights: Weights, config: MaskDifuserConfig, conditions: Conditions, sample: Tensor, timeBiases: Tensor): Tensor {
-  const net = new Layers(builder, weights);
+  const net = new Layers(builder, weights, config);
   const projected = net.norm("proj_in", "proj_in.1", net.convolution("proj_in.0", sample), SILU);
   let x = net.convolution("head", net.concat("head.input", conditions.content, projected));
   const skips = [x];
@@ -90,7 +111,8 @@ export function maskDifuserStep(builder: GraphBuilder, weights: Weights, config:
     }
     if (layer.savesSkip) skips.push(x);
   }
-  return net.convolution("tail.2", net.norm("tail.0", "tail.0", x, SILU), { output: "tail" });
+  const tail = net.convolution("tail.2", net.norm("tail.0", "tail.0", x, SILU), { output: "tail" });
+  return config.output === "blend" ? builder.add("blended", blend, [tail, ...(conditions.pictures ?? [])], {}) : tail;
 }
 
 /** How many numbers the timestep adds in all residual blocks together. */
@@ -126,6 +148,7 @@ interface ResidualBlock {
   readonly name: string;
   readonly outputs: number;
   readonly selfAttention: boolean;
+  readonly crossAttention: boolean;
   /** Whether its input is joined by that of the same size from the way down. */
   readonly joinsSkip: boolean;
   readonly savesSkip: boolean;
@@ -141,24 +164,25 @@ interface SizeChange {
 type UnetLayer = ResidualBlock | SizeChange;
 
 /** The layers of the U-Net between head and tail, in order. */
-function unetLayers({ channels, multipliers, attentionLevels, residualBlocks: count }: MaskDifuserConfig): UnetLayer[] {
+function unetLayers({ channels, multipliers, attentionLevels, crossAttentionLevels, residualBlocks: count }: MaskDifuserConfig): UnetLayer[] {
   const layers: UnetLayer[] = [];
+  const attends = (level: number) => ({ selfAttention: attentionLevels.includes(level), crossAttention: crossAttentionLevels.includes(level) });
   const widths = multipliers.map((multiplier) => channels * multiplier);
   const last = widths.length - 1;
   let index = 0;
   for (const [level, outputs] of widths.entries()) {
     for (let i = 0; i < count; i++) {
-      layers.push({ kind: "residual", name: `downblocks.${index++}`, outputs, selfAttention: attentionLevels.includes(level), joinsSkip: false, savesSkip: true });
+      layers.push({ kind: "residual", name: `downblocks.${index++}`, outputs, ...attends(level), joinsSkip: false, savesSkip: true });
     }
     if (level < last) layers.push({ kind: "down", name: `downblocks.${index++}`, savesSkip: true });
   }
   for (const [i, selfAttention] of [true, false].entries()) {
-    layers.push({ kind: "residual", name: `middleblocks.${i}`, outputs: widths[last] ?? channels, selfAttention, joinsSkip: false, savesSkip: false });
+    layers.push({ kind: "residual", name: `middleblocks.${i}`, outputs: widths[last] ?? channels, selfAttention, crossAttention: true, joinsSkip: false, savesSkip: false });
   }
   index = 0;
   for (const [level, outputs] of [...widths.entries()].toReversed()) {
     for (let i = 0; i <= count; i++) {
-      layers.push({ kind: "residual", name: `upblocks.${index++}`, outputs, selfAttention: attentionLevels.includes(level), joinsSkip: true, savesSkip: false });
+      layers.push({ kind: "residual", name: `upblocks.${index++}`, outputs, ...attends(level), joinsSkip: true, savesSkip: false });
     }
     if (level > 0) layers.push({ kind: "up", name: `upblocks.${index++}`, savesSkip: false });
   }
@@ -170,10 +194,12 @@ const residualBlocks = (config: MaskDifuserConfig): ResidualBlock[] => unetLayer
 class Layers {
   readonly #builder: GraphBuilder;
   readonly #weights: Weights;
+  readonly #config: MaskDifuserConfig;
 
-  constructor(builder: GraphBuilder, weights: Weights) {
+  constructor(builder: GraphBuilder, weights: Weights, config: MaskDifuserConfig) {
     this.#builder = builder;
     this.#weights = weights;
+    this.#config = config;
   }
 
   /** The convolution that the checkpoint calls `name`, 3×3 with a border of one; its output is called `output`. */
@@ -192,7 +218,7 @@ class Layers {
 
   norm(output: string, name: string, input: Tensor, activation?: Activation): Tensor {
     const [weight, bias] = [this.#weights(`${name}.weight`), this.#weights(`${name}.bias`)];
-    return this.#builder.add(output, groupNorm, [input], { groups: GROUPS, weight, bias, epsilon: EPSILON, ...(activation && { activation }) });
+    return this.#builder.add(output, groupNorm, [input], { groups: this.#config.groups, weight, bias, epsilon: EPSILON, ...(activation && { activation }) });
   }
 
   concat(name: string, first: Tensor, second: Tensor): Tensor {
@@ -239,16 +265,17 @@ class Layers {
       const normed = this.norm(`encoder.conv.${index - 2}(${side})`, `encoder.conv.${index - 2}`, x, SILU);
       x = this.convolution(`encoder.conv.${index}`, normed, { stride: 2, output: index === 12 ? `encoder.conv(${side})` : `encoder.conv.${index}(${side})` });
     }
-    for (let i = 0; i < SEMANTIC_LAYERS; i++) x = this.#transformerLayer(`encoder.transformer_encoder.transformer_encoder.layers.${i}`, `encoder.layer${i}(${side})`, x);
+    for (let i = 0; i < this.#config.semanticLayers; i++) x = this.#transformerLayer(`encoder.transformer_encoder.transformer_encoder.layers.${i}`, `encoder.layer${i}(${side})`, x);
     return x;
   }
 
   /** A layer of PyTorch's TransformerEncoder: norms after the additions, ReLU; tokens are pixels. */
   #transformerLayer(name: string, output: string, input: Tensor): Tensor {
+    const { semanticChannels, semanticHeads } = this.#config;
     const part = (of: string): string => `${output}.${of}`;
     const projected = this.#pointwise(`${name}.self_attn`, input, part("qkv"), undefined, [`${name}.self_attn.in_proj_weight`, `${name}.self_attn.in_proj_bias`]);
-    const [query, key, value] = ["q", "k", "v"].map((of, i) => this.#builder.slice(part(of), projected, i * SEMANTIC_CHANNELS, SEMANTIC_CHANNELS)) as [Tensor, Tensor, Tensor];
-    const attended = this.#pointwise(`${name}.self_attn.out_proj`, this.#attend(part("attended"), query, key, value, SEMANTIC_HEADS), part("self_attn"));
+    const [query, key, value] = ["q", "k", "v"].map((of, i) => this.#builder.slice(part(of), projected, i * semanticChannels, semanticChannels)) as [Tensor, Tensor, Tensor];
+    const attended = this.#pointwise(`${name}.self_attn.out_proj`, this.#attend(part("attended"), query, key, value, semanticHeads), part("self_attn"));
     const middle = this.#layerNorm(`${name}.norm1`, part("norm1"), this.#add(part("residual1"), input, attended));
     const hidden = this.#pointwise(`${name}.linear1`, middle, part("linear1"), RELU);
     const forward = this.#pointwise(`${name}.linear2`, hidden, part("linear2"));
@@ -260,13 +287,14 @@ class Layers {
     return this.#builder.add(output, layerNorm, [input], { weight, bias, epsilon: EPSILON });
   }
 
-  residualBlock({ name, outputs, selfAttention }: ResidualBlock, input: Tensor, timeBias: Tensor, conditions: Conditions): Tensor {
+  residualBlock({ name, outputs, selfAttention, crossAttention }: ResidualBlock, input: Tensor, timeBias: Tensor, conditions: Conditions): Tensor {
     const first = this.convolution(`${name}.block1.2`, this.norm(`${name}.block1.0`, `${name}.block1.0`, input, SILU), { output: `${name}.block1` });
     const timed = this.#add(`${name}.timed`, first, timeBias);
     const second = this.convolution(`${name}.block2.3`, this.norm(`${name}.block2.0`, `${name}.block2.0`, timed, SILU), { output: `${name}.block2` });
     const shortcut = input.shape.channels === outputs ? input : this.#pointwise(`${name}.shortcut`, input);
-    const residual = this.#add(`${name}.residual`, second, shortcut);
+    const residual = this.#add(selfAttention || crossAttention ? `${name}.residual` : name, second, shortcut);
     const h = selfAttention ? this.#selfAttention(`${name}.attn`, residual) : residual;
+    if (!crossAttention) return h;
 
     const cross = this.#crossAttention(`${name}.cross_attention`, conditions);
     const z1 = cross(1, cross(0, h, "first"), "second");
