@@ -1,8 +1,16 @@
-import type { Device } from "../src/runtime/device.ts";
+import type { Device, SubgroupMatrix } from "../src/runtime/device.ts";
 import { preprocess } from "../src/runtime/shader.ts";
 import copyCode from "./kernels/copy.wgsl";
 import emptyCode from "./kernels/empty.wgsl";
 import fmaCode from "./kernels/fma.wgsl";
+import matrixCode from "./kernels/matrix.wgsl";
+
+/** What the matrix units reach with one kind of product. */
+export interface MatrixPeak {
+  /** Element types and sizes, such as `f16→f32 16×16×16`. */
+  readonly product: string;
+  readonly gigaflopsPerSecond: number;
+}
 
 /** What an adapter reaches with kernels that do one thing only: the measure for all others. */
 export interface Peaks {
@@ -10,6 +18,8 @@ export interface Peaks {
   readonly f32GigaflopsPerSecond: number;
   /** Likewise in f16; absent where the device has none. */
   readonly f16GigaflopsPerSecond?: number;
+  /** Floating-point products of the matrix units that the device offers; empty where there are none. */
+  readonly matrix: readonly MatrixPeak[];
   /** 10⁹ bytes a second read plus written by a copy that does not fit a cache. */
   readonly copyGigabytesPerSecond: number;
   /** What each further dispatch of a pass adds, in microseconds. */
@@ -20,12 +30,19 @@ export interface Peaks {
 
 const CHAINS = 6;
 const STEPS = 16;
+/** Enough independent products to hide their latency, few enough to stay in registers. */
+const ACCUMULATORS = 8;
+const MATRIX_STEPS = 8;
+/** A multiple of every subgroup's size. */
+const MATRIX_LANES = 128;
+const MATRIX_WORKGROUPS = 4096;
 /** A measurement repeats until it takes this long; the shortest of `TRIALS` counts. */
 const MILLISECONDS = 60;
 const TRIALS = 5;
 
 /** Measures the peaks; takes a few seconds. */
-export async function measurePeaks({ gpu, traits }: Device): Promise<Peaks> {
+export async function measurePeaks(device: Device): Promise<Peaks> {
+  const { gpu, traits } = device;
   const lanes = [32, 64, 256].filter((count) => count <= traits.maxComputeInvocationsPerWorkgroup);
   const best = async (measure: (lanes: number) => Promise<number>): Promise<number> => {
     let peak = 0;
@@ -39,6 +56,7 @@ export async function measurePeaks({ gpu, traits }: Device): Promise<Peaks> {
   return {
     f32GigaflopsPerSecond: await arithmetic(false),
     ...(f16GigaflopsPerSecond !== undefined && { f16GigaflopsPerSecond }),
+    matrix: await matrixPeaks(device),
     copyGigabytesPerSecond: await best((count) => copy(gpu, count, traits.maxStorageBufferBindingSize)),
     ...(await latencies(gpu)),
   };
@@ -62,6 +80,40 @@ async function multiplyAdd(gpu: GPUDevice, f16: boolean, fused: boolean, lanes: 
   output.destroy();
   uniforms.destroy();
   return (count * perIteration) / milliseconds / 1e6;
+}
+
+/** The WGSL that measures a product; the element types are f16 or f32. */
+export function matrixPeakCode({ componentType, resultComponentType, M, N, K }: SubgroupMatrix): string {
+  const defines = { INPUT_F32: componentType === "f32" ? 1 : 0, RESULT_F32: resultComponentType === "f32" ? 1 : 0, M, N, K, ACCUMULATORS, STEPS: MATRIX_STEPS, LANES: MATRIX_LANES };
+  return preprocess(matrixCode, defines, "matrix");
+}
+
+async function matrixPeaks({ gpu, traits }: Device): Promise<MatrixPeak[]> {
+  const isFloat = (type: string): boolean => type === "f16" || type === "f32";
+  const products = traits.subgroupMatrices.filter(({ componentType, resultComponentType }) => isFloat(componentType) && isFloat(resultComponentType));
+  const peaks: MatrixPeak[] = [];
+  for (const product of products) {
+    const { componentType, resultComponentType, M, N, K } = product;
+    peaks.push({ product: `${componentType}→${resultComponentType} ${M}×${N}×${K}`, gigaflopsPerSecond: await matrixMultiply(gpu, product) });
+  }
+  return peaks;
+}
+
+async function matrixMultiply(gpu: GPUDevice, product: SubgroupMatrix): Promise<number> {
+  const pipeline = await makePipeline(gpu, matrixPeakCode(product), {});
+  const { M, N, K } = product;
+  const usage = GPUBufferUsage.STORAGE;
+  const uniforms = gpu.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+  const input = gpu.createBuffer({ size: Math.max(M, N) * K * 4, usage });
+  const output = gpu.createBuffer({ size: 64 * ACCUMULATORS * M * N * 4, usage });
+  const group = bind(gpu, pipeline, [uniforms, input, output]);
+  const subgroups = (MATRIX_WORKGROUPS * MATRIX_LANES) / gpu.adapterInfo.subgroupMaxSize;
+  const { count, milliseconds } = await repeat(1, (iterations) => {
+    gpu.queue.writeBuffer(uniforms, 0, new Uint32Array([iterations, 0, 0, 0]));
+    return timed(gpu, (pass) => dispatch(pass, pipeline, group, MATRIX_WORKGROUPS));
+  });
+  for (const buffer of [uniforms, input, output]) buffer.destroy();
+  return (count * subgroups * ACCUMULATORS * MATRIX_STEPS * 2 * M * N * K) / milliseconds / 1e6;
 }
 
 async function copy(gpu: GPUDevice, lanes: number, limit: number): Promise<number> {

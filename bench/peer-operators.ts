@@ -1,14 +1,18 @@
+import type { Activation } from "../src/kernels/activation.ts";
 import { type Graph, GraphBuilder, type Node, nodeOf, type Tensor } from "../src/graph/graph.ts";
 import { rewriteAll } from "../src/graph/rewrites.ts";
 import { applyMatrix } from "../src/kernels/apply-matrix/apply-matrix.ts";
+import { attention } from "../src/kernels/attention/attention.ts";
 import { channelAttentionWeights } from "../src/kernels/channel-attention/channel-attention.ts";
 import { conv2d } from "../src/kernels/conv2d/conv2d.ts";
 import { depthwiseConv2d } from "../src/kernels/depthwise-conv2d/depthwise-conv2d.ts";
 import { elementwise } from "../src/kernels/elementwise/elementwise.ts";
+import { groupNorm } from "../src/kernels/group-norm/group-norm.ts";
 import { layerNorm } from "../src/kernels/layer-norm/layer-norm.ts";
 import type { Shape } from "../src/kernels/tensor.ts";
 import type { Weight } from "../src/kernels/weights.ts";
 import { scatteredValues } from "./statistics.ts";
+import { channelsLast } from "./workload.ts";
 
 interface ScatteredWeight {
   readonly shape: readonly number[];
@@ -50,8 +54,17 @@ export function operatorPair(node: Node, heads: number): OperatorPair | undefine
   if (depthwise) return depthwisePair(depthwise);
   const applied = nodeOf(node, applyMatrix);
   if (applied) return applyMatrixPair(applied, heads);
-  const attention = nodeOf(node, channelAttentionWeights);
-  return attention ? attentionPair(attention) : undefined;
+  const channelAttention = nodeOf(node, channelAttentionWeights);
+  if (channelAttention) return channelAttentionPair(channelAttention);
+  const norm = nodeOf(node, groupNorm);
+  if (norm) return groupNormPair(norm);
+  const attended = nodeOf(node, attention);
+  return attended ? attentionPair(attended) : undefined;
+}
+
+/** Whether a node does only what its counterpart here knows: a fused extra that is not listed would make the comparison unfair. */
+function knowsAll(attributes: object, known: readonly string[]): boolean {
+  return Object.entries(attributes).every(([name, value]) => value === undefined || value === false || known.includes(name));
 }
 
 type NodeOf<Attributes> = Node & { readonly attributes: Attributes };
@@ -69,16 +82,6 @@ const weightOf = (name: string, { shape, seed, scale }: ScatteredWeight): Weight
 
 const pictureShape = ({ batch, height, width, channels }: Shape): readonly number[] => [batch, channels, height, width];
 
-/** [channel][pixel] → [pixel][channel], for a batch of one. */
-function channelsLast(values: Float32Array, channels: number): Float32Array {
-  const pixels = values.length / channels;
-  const result = new Float32Array(values.length);
-  for (let c = 0; c < channels; c++) {
-    for (let p = 0; p < pixels; p++) result[p * channels + c] = values[c * pixels + p] ?? 0;
-  }
-  return result;
-}
-
 function firstInput({ inputs, output }: Node): Tensor {
   return inputs[0] ?? output;
 }
@@ -90,11 +93,20 @@ function graphOf(make: (builder: GraphBuilder) => Tensor): Graph {
   return rewriteAll(builder.build());
 }
 
-function convolutionPair(node: NodeOf<AttributesOf<typeof conv2d>>): OperatorPair {
-  const { weight, normalise, activation, residual, stride, padding, dilation } = node.attributes;
+/** A tensor through an activation, where there is one. */
+const activated = (builder: GraphBuilder, tensor: Tensor, activation: Activation | undefined): Tensor =>
+  activation ? builder.add("activated", elementwise, [tensor], { operation: "activation", activation }) : tensor;
+
+/** What export_onnx.py is told about an activation; it has PyTorch's slope of 0.01. */
+const activationOption = (activation: Activation | undefined): { readonly activation: string | null } => ({ activation: activation?.kind ?? null });
+
+function convolutionPair(node: NodeOf<AttributesOf<typeof conv2d>>): OperatorPair | undefined {
+  const { weight, bias, normalise, activation, residual, stride, padding, dilation } = node.attributes;
+  if (!knowsAll(node.attributes, ["weight", "bias", "normalise", "activation", "residual", "stride", "padding", "dilation"]) || dilation !== 1) return undefined;
   const { shape } = firstInput(node);
   const weights = {
     weight: scattered(weight.shape, 1),
+    ...(bias && { bias: scattered([weight.shape[0] ?? 1], 4) }),
     ...(normalise && { scale: scattered([shape.channels], 2), shift: scattered([shape.channels], 3) }),
   };
   const ours = graphOf((builder) => {
@@ -104,8 +116,8 @@ function convolutionPair(node: NodeOf<AttributesOf<typeof conv2d>>): OperatorPai
       const attributes = { weight: weightOf("scale", weights.scale), bias: weightOf("shift", weights.shift), epsilon: EPSILON };
       tensor = builder.add("normalised", layerNorm, [tensor], attributes);
     }
-    tensor = builder.add("convolved", conv2d, [tensor], { weight: weightOf("weight", weights.weight), stride, padding, dilation });
-    if (activation) tensor = builder.add("activated", elementwise, [tensor], { operation: "activation", activation });
+    const attributes = { weight: weightOf("weight", weights.weight), ...(weights.bias && { bias: weightOf("bias", weights.bias) }), stride, padding, dilation };
+    tensor = activated(builder, builder.add("convolved", conv2d, [tensor], attributes), activation);
     return added ? builder.add("output", elementwise, [tensor, added], { operation: "add" }) : tensor;
   });
   return {
@@ -113,11 +125,46 @@ function convolutionPair(node: NodeOf<AttributesOf<typeof conv2d>>): OperatorPai
       kind: "conv2d",
       inputs: { input: pictureShape(shape), ...(residual && { residual: pictureShape(node.output.shape) }) },
       weights,
-      options: { activation: activation?.kind ?? null },
+      options: { ...activationOption(activation), stride, padding },
     },
     ours,
     toOurs: (name, values) => channelsLast(values, name === "input" ? shape.channels : node.output.shape.channels),
     outputToOurs: (values) => channelsLast(values, node.output.shape.channels),
+  };
+}
+
+function groupNormPair(node: NodeOf<AttributesOf<typeof groupNorm>>): OperatorPair | undefined {
+  const { groups, activation } = node.attributes;
+  if (!knowsAll(node.attributes, ["groups", "weight", "bias", "epsilon", "activation"])) return undefined;
+  const { shape } = firstInput(node);
+  const weights = { weight: scattered([shape.channels], 1), bias: scattered([shape.channels], 2) };
+  const attributes = { groups, weight: weightOf("weight", weights.weight), bias: weightOf("bias", weights.bias), epsilon: EPSILON };
+  return {
+    theirs: { kind: "groupNorm", inputs: { input: pictureShape(shape) }, weights, options: { groups, ...activationOption(activation) } },
+    ours: graphOf((builder) => activated(builder, builder.add("normalised", groupNorm, [builder.input("input", shape)], attributes), activation)),
+    toOurs: (_, values) => channelsLast(values, shape.channels),
+    outputToOurs: (values) => channelsLast(values, shape.channels),
+  };
+}
+
+function attentionPair(node: NodeOf<AttributesOf<typeof attention>>): OperatorPair | undefined {
+  const { heads, scale } = node.attributes;
+  const [query, key, value] = node.inputs;
+  if (!knowsAll(node.attributes, ["heads", "scale"]) || heads !== 1 || !query || !key || !value) return undefined;
+  const shapes: Readonly<Record<string, Shape>> = { query: query.shape, key: key.shape, value: value.shape };
+  return {
+    theirs: {
+      kind: "attention",
+      inputs: Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, pictureShape(shape)])),
+      weights: {},
+      options: { scale },
+    },
+    ours: graphOf((builder) => {
+      const inputs = Object.entries(shapes).map(([name, shape]) => builder.input(name, shape));
+      return builder.add("output", attention, inputs, { heads, scale });
+    }),
+    toOurs: (name, values) => channelsLast(values, shapes[name]?.channels ?? 1),
+    outputToOurs: (values) => channelsLast(values, value.shape.channels),
   };
 }
 
@@ -196,7 +243,7 @@ function applyMatrixPair(node: NodeOf<AttributesOf<typeof applyMatrix>>, heads: 
   };
 }
 
-function attentionPair(node: NodeOf<AttributesOf<typeof channelAttentionWeights>>): OperatorPair {
+function channelAttentionPair(node: NodeOf<AttributesOf<typeof channelAttentionWeights>>): OperatorPair {
   const { shape } = firstInput(node);
   const { heads } = node.attributes;
   const temperature = { shape: [heads, 1, 1], seed: 1, scale: 1 };

@@ -2,23 +2,24 @@ import { type ChildProcess, fork, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SinterError } from "../src/errors.ts";
+import type { Graph, Tensor } from "../src/graph/graph.ts";
 import { compile } from "../src/graph/plan.ts";
 import { ConstantStore, Session } from "../src/graph/session.ts";
 import { packageRoot } from "../src/platform/files.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { PipelineCache } from "../src/runtime/pipelines.ts";
-import { describeNode, type KernelGroup } from "./kernel-groups.ts";
+import { describeNode, fullSize } from "./kernel-groups.ts";
 import { operatorPair, type OperatorPair } from "./peer-operators.ts";
 import { scatteredValues } from "./statistics.ts";
 import { versionOf } from "./results.ts";
 import { runOnce } from "./whole-runs.ts";
-import { cacheFolder, type Size, type Workload } from "./workload.ts";
+import { cacheFolder, type PeerNetwork, type PeerTensor, type Size } from "./workload.ts";
 
-const OPERATOR_ENGINES = ["onnxruntime-node WebGPU", "onnxruntime-node CPU"] as const;
-const NETWORK_ENGINES = [...OPERATOR_ENGINES, "onnxruntime-web wasm"] as const;
+const TENSORFLOW = "TensorFlow.js WebGPU";
+const NETWORK_ENGINES = ["onnxruntime-node WebGPU", "onnxruntime-node CPU", "onnxruntime-web WebGPU", "onnxruntime-web wasm", TENSORFLOW] as const;
 type Engine = (typeof NETWORK_ENGINES)[number];
 
-const PACKAGES = ["onnxruntime-node", "onnxruntime-web"] as const;
+const PACKAGES = ["onnxruntime-node", "onnxruntime-web", "@tensorflow/tfjs-backend-webgpu"] as const;
 
 /** Kernels that take less of the run are not compared. */
 const LEAST_SHARE = 0.02;
@@ -26,12 +27,19 @@ const LEAST_SHARE = 0.02;
 const NETWORK_ROUNDS = 2;
 const OPERATOR_ROUNDS = 3;
 
-/** Whole runs of the network, from pictures in memory to the result in memory on both sides. */
+/** Whole runs of the network, from its inputs in memory to the result in memory on both sides. */
 export interface NetworkComparison {
+  readonly name: string;
   readonly engine: Engine;
   readonly size: Size;
   readonly oursMilliseconds: number;
   readonly theirsMilliseconds: number;
+  /**
+   * Time of all threads of the process, the least of all runs: of a software adapter it is the work itself, and hardly depends on what
+   * else the machine does.
+   */
+  readonly oursProcessorMilliseconds: number;
+  readonly theirsProcessorMilliseconds: number;
   /** Largest difference of the outputs over the largest output. */
   readonly error: number;
 }
@@ -51,8 +59,16 @@ export interface OperatorComparison {
   readonly webgpuKernels: Readonly<Record<string, number>>;
 }
 
+/** An engine that could not run a network. */
+export interface PeerFailure {
+  readonly name: string;
+  readonly engine: Engine;
+  readonly reason: string;
+}
+
 export interface PeerResults {
   readonly versions: Readonly<Record<string, string>>;
+  readonly failures: readonly PeerFailure[];
   readonly network: readonly NetworkComparison[];
   readonly operators: readonly OperatorComparison[];
 }
@@ -62,119 +78,137 @@ const peersFolder = (): string => join(packageRoot(), "bench/peers");
 /** @throws SinterError `PEERS_MISSING` with the command that installs them */
 export function checkPeers(): void {
   if (PACKAGES.every((name) => existsSync(join(peersFolder(), "node_modules", name)))) return;
-  throw new SinterError("PEERS_MISSING", "--peers runs onnxruntime, which is not installed", {
+  throw new SinterError("PEERS_MISSING", "--peers runs onnxruntime and TensorFlow.js, which are not installed", {
     fix: "Run `npm ci --prefix bench/peers --ignore-scripts` (its script would download CUDA's libraries).",
   });
 }
 
-/** Messages to bench/peers/onnxruntime.mjs, one at a time. */
+/** One engine in a process of its own, so that none wakes the threads of another or takes it down. One message at a time. */
 class Peer {
+  readonly #engine: Engine;
   readonly #child: ChildProcess;
 
-  constructor() {
+  constructor(engine: Engine) {
     const stdio = ["ignore", "ignore", "inherit", "ipc"] as const;
-    this.#child = fork(join(peersFolder(), "onnxruntime.mjs"), { serialization: "advanced", stdio: [...stdio] });
+    this.#engine = engine;
+    this.#child = fork(join(peersFolder(), engine === TENSORFLOW ? "tfjs.mjs" : "onnxruntime.mjs"), { serialization: "advanced", stdio: [...stdio] });
   }
 
   #ask<Answer>(message: object): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const exited = (code: number | null): void => reject(new SinterError("PEER_FAILED", `onnxruntime's process ended with ${code}`));
+      const exited = (code: number | null): void => reject(new SinterError("PEER_FAILED", `${this.#engine} ended with ${code}`));
       this.#child.once("exit", exited);
       this.#child.once("message", ({ ok, error }: { ok?: Answer; error?: string }) => {
         this.#child.off("exit", exited);
-        if (ok === undefined) reject(new SinterError("PEER_FAILED", `onnxruntime: ${error}`));
+        if (ok === undefined) reject(new SinterError("PEER_FAILED", `${this.#engine}: ${error}`));
         else resolve(ok);
       });
       this.#child.send(message);
     });
   }
 
-  async load(engine: Engine, file: string, inputs: Readonly<Record<string, PeerTensor>>, profile: boolean): Promise<void> {
-    await this.#ask({ type: "load", id: engine, engine, file, inputs, profile });
+  /** For all but TensorFlow.js. */
+  async loadOnnx(file: string, inputs: Readonly<Record<string, PeerTensor>>, profile: boolean): Promise<void> {
+    await this.#ask({ type: "load", engine: this.#engine, file, inputs, profile });
   }
 
-  async run(engine: Engine): Promise<number> {
-    return (await this.#ask<{ milliseconds: number }>({ type: "run", id: engine })).milliseconds;
+  /** For TensorFlow.js. */
+  async loadGraph(graph: Graph, inputs: Readonly<Record<string, PeerTensor>>): Promise<void> {
+    await this.#ask({ type: "load", graph: plainNodes(graph), inputs });
   }
 
-  async output(engine: Engine): Promise<Float32Array> {
-    return (await this.#ask<PeerTensor>({ type: "output", id: engine })).data;
+  async run(): Promise<Run> {
+    return this.#ask<Run>({ type: "run" });
+  }
+
+  async output(): Promise<Float32Array> {
+    return (await this.#ask<PeerTensor>({ type: "output" })).data;
   }
 
   /** @returns milliseconds by kernel, where the session was profiled */
-  async release(engine: Engine): Promise<Record<string, number>> {
-    const { kernels = {} } = await this.#ask<{ kernels?: Record<string, number> }>({ type: "release", id: engine });
+  async release(): Promise<Record<string, number>> {
+    const { kernels = {} } = await this.#ask<{ kernels?: Record<string, number> }>({ type: "release" });
     return Object.fromEntries(Object.entries(kernels).map(([name, microseconds]) => [name, microseconds / 1000]));
   }
 
   close(): void {
-    this.#child.disconnect();
+    if (this.#child.connected) this.#child.disconnect();
   }
 }
 
-interface PeerTensor {
-  readonly data: Float32Array;
-  readonly dims: readonly number[];
+/** A graph as data: what tfjs.mjs takes. */
+function plainNodes({ nodes, outputs }: Graph) {
+  const reference = ({ name, shape, slice }: Tensor) => (slice ? { name: slice.of.name, firstChannel: slice.firstChannel, channels: shape.channels } : { name });
+  return {
+    nodes: nodes.map(({ operator, attributes, inputs, output }) => ({ operator: operator.name, attributes, inputs: inputs.map(reference), output: output.name })),
+    output: outputs[0]?.name,
+  };
+}
+
+interface Run {
+  readonly milliseconds: number;
+  readonly processorMilliseconds: number;
 }
 
 interface Case {
-  readonly group: KernelGroup;
+  readonly name: string;
+  readonly shareOfRun: number;
   readonly pair: OperatorPair;
   readonly file: string;
 }
 
 /**
- * Runs the network and every kernel that takes more than 2 % of it on onnxruntime, taking turns with ours.
+ * Runs a network at some sizes on the peers, and at the first of them on onnxruntime every kernel that takes more than 2 % of it, taking turns with ours.
  *
- * @param groups our kernels at `size`
+ * @param peer the network at a size
  * @param onStep told what runs now
  * @throws SinterError `PEERS_EXPORT` when the ONNX files cannot be made, `PEER_FAILED` when onnxruntime fails
  */
-export async function comparePeers(
-  workload: Workload,
-  size: Size,
-  groups: readonly KernelGroup[],
-  device: Device,
-  python: string,
-  onStep: (step: string) => void,
-): Promise<PeerResults> {
+export async function comparePeers(peer: (size: Size) => PeerNetwork, sizes: readonly Size[], device: Device, python: string, onStep: (step: string) => void): Promise<PeerResults> {
   checkPeers();
   const folder = join(cacheFolder(), "onnx");
-  const cases = operatorCases(workload, size, groups);
-  onStep("export to ONNX");
-  exportOnnx(workload, size, cases, folder, python);
-  const peer = new Peer();
-  try {
-    const network = await compareNetwork(peer, workload, size, device, folder, onStep);
-    const operators: OperatorComparison[] = [];
+  const network: NetworkComparison[] = [];
+  const failures: PeerFailure[] = [];
+  const operators: OperatorComparison[] = [];
+  for (const [i, size] of sizes.entries()) {
+    const { comparisons, cases, failed } = await compareNetwork(peer(size), size, i === 0, device, folder, python, onStep);
+    network.push(...comparisons);
+    failures.push(...failed);
     for (const operator of cases) {
-      onStep(operator.group.name);
-      operators.push(await compareOperator(peer, operator, device, folder));
+      onStep(operator.name);
+      operators.push(await compareOperator(operator, device, folder));
     }
-    const versions = PACKAGES.map((name) => [name, versionOf(join(peersFolder(), "node_modules", name, "package.json"))] as const);
-    return { versions: Object.fromEntries(versions), network, operators };
-  } finally {
-    peer.close();
   }
+  const versions = PACKAGES.map((name) => [name, versionOf(join(peersFolder(), "node_modules", name, "package.json"))] as const);
+  return { versions: Object.fromEntries(versions), failures, network, operators };
 }
 
-function operatorCases(workload: Workload, size: Size, groups: readonly KernelGroup[]): Case[] {
-  const { nodes } = workload.graph(size);
-  return groups
-    .filter(({ shareOfRun }) => shareOfRun > LEAST_SHARE)
-    .flatMap((group, i) => {
-      const node = nodes.find((candidate) => describeNode(candidate) === group.name);
-      const pair = node && operatorPair(node, workload.config.heads);
-      return pair ? [{ group, pair, file: `operator-${i}.onnx` }] : [];
+/** The kernels that take most of a run, each with its counterpart. */
+async function operatorCases(session: Session, { graph, heads }: PeerNetwork): Promise<Case[]> {
+  const full = fullSize(graph);
+  const names = new Map(graph.nodes.map((node) => [node.output.name, describeNode(node, full)]));
+  const times = new Map<string, number>();
+  for (const { dispatch, nanoseconds } of await session.profile()) {
+    const name = names.get(dispatch.label) ?? "";
+    times.set(name, (times.get(name) ?? 0) + nanoseconds);
+  }
+  const total = [...times.values()].reduce((a, b) => a + b, 0);
+  return [...times]
+    .toSorted(([, a], [, b]) => b - a)
+    .filter(([, time]) => time > LEAST_SHARE * total)
+    .flatMap(([name, time], i) => {
+      const node = graph.nodes.find(({ output }) => names.get(output.name) === name);
+      const pair = node && operatorPair(node, heads);
+      return pair ? [{ name, shareOfRun: time / total, pair, file: `operator-${i}.onnx` }] : [];
     });
 }
 
-function exportOnnx(workload: Workload, { width, height }: Size, cases: readonly Case[], folder: string, python: string): void {
+function exportOnnx({ exportArguments, file }: PeerNetwork, cases: readonly Case[], folder: string, python: string): void {
   mkdirSync(folder, { recursive: true });
   const list = join(folder, "operators.json");
-  writeFileSync(list, JSON.stringify(cases.map(({ pair, file }) => ({ ...pair.theirs, file }))));
+  writeFileSync(list, JSON.stringify(cases.map((operator) => ({ ...operator.pair.theirs, file: operator.file }))));
   const script = join(peersFolder(), "export_onnx.py");
-  const args = [script, "--weights", workload.weightsFile, "--out", folder, "--size", `${width}x${height}`, "--operators", list];
+  const args = [script, ...exportArguments, "--out", join(folder, file), "--operators", list];
   const { status, stderr, error } = spawnSync(python, args, { encoding: "utf8", stdio: ["ignore", "ignore", "pipe"] });
   if (status === 0) return;
   const reason = error?.message ?? stderr.trim().split("\n").at(-1);
@@ -183,79 +217,118 @@ function exportOnnx(workload: Workload, { width, height }: Size, cases: readonly
   });
 }
 
+/** Our inputs with their shapes: TensorFlow.js has channels last too. */
+function channelsLastInputs({ plainGraph, inputs }: PeerNetwork): Record<string, PeerTensor> {
+  return Object.fromEntries(
+    plainGraph.inputs.map(({ name, shape: { batch, height, width, channels } }) => [name, { data: inputs[name] ?? new Float32Array(), dims: [batch, height, width, channels] }]),
+  );
+}
+
 async function compareNetwork(
-  peer: Peer,
-  workload: Workload,
+  network: PeerNetwork,
   size: Size,
+  withOperators: boolean,
   device: Device,
   folder: string,
+  python: string,
   onStep: (step: string) => void,
-): Promise<NetworkComparison[]> {
-  const { width, height } = size;
-  const pictures = workload.pictures(size);
-  const sources = new Float32Array(2 * width * height);
-  sources.set(pictures.first);
-  sources.set(pictures.second, width * height);
-  const inputs = { sources: { data: sources, dims: [1, 2, height, width] } };
+): Promise<{ readonly comparisons: NetworkComparison[]; readonly cases: Case[]; readonly failed: PeerFailure[] }> {
   const constants = new ConstantStore(device);
-  const session = await Session.create(compile(workload.graph(size), device.traits), device, new PipelineCache(device), constants);
-  await runOnce(session, pictures);
-  const expected = await session.read("output");
+  const session = await Session.create(compile(network.graph, device.traits), device, new PipelineCache(device), constants);
+  await runOnce(session, network.inputs);
+  const [output] = session.plan.outputs;
+  const expected = await session.read(output?.tensor.name ?? "");
+  const cases = withOperators && device.traits.timestamps ? await operatorCases(session, network) : [];
+  onStep(`${network.name}: export to ONNX`);
+  exportOnnx(network, cases, folder, python);
+  const peers = new Map<Engine, { readonly peer: Peer; readonly runs: Run[] }>();
+  const failed: PeerFailure[] = [];
   for (const engine of NETWORK_ENGINES) {
-    onStep(`${engine}, first run`);
-    await peer.load(engine, join(folder, `refusion-${width}x${height}.onnx`), inputs, false);
-    await peer.run(engine);
+    onStep(`${network.name}: ${engine}, first run`);
+    const peer = new Peer(engine);
+    try {
+      if (engine === TENSORFLOW) await peer.loadGraph(network.plainGraph, channelsLastInputs(network));
+      else await peer.loadOnnx(join(folder, network.file), network.theirInputs, false);
+      await peer.run();
+      peers.set(engine, { peer, runs: [] });
+    } catch (error) {
+      peer.close();
+      if (!(error instanceof SinterError && error.code === "PEER_FAILED")) throw error;
+      failed.push({ name: network.name, engine, reason: error.message });
+    }
   }
-  const ours: number[] = [];
-  const theirs = new Map<Engine, number[]>(NETWORK_ENGINES.map((engine) => [engine, []]));
+  const ours: Run[] = [];
   for (let round = 1; round <= NETWORK_ROUNDS; round++) {
-    onStep(`whole network, round ${round} of ${NETWORK_ROUNDS}`);
-    ours.push(await runOnce(session, pictures));
-    for (const engine of NETWORK_ENGINES) theirs.get(engine)?.push(await peer.run(engine));
+    onStep(`${network.name}: round ${round} of ${NETWORK_ROUNDS}`);
+    const before = process.cpuUsage();
+    const milliseconds = await runOnce(session, network.inputs);
+    const { user, system } = process.cpuUsage(before);
+    ours.push({ milliseconds, processorMilliseconds: (user + system) / 1000 });
+    for (const { peer, runs } of peers.values()) runs.push(await peer.run());
   }
+  const least = (runs: readonly Run[], key: keyof Run): number => Math.min(...runs.map((run) => run[key]));
   const comparisons: NetworkComparison[] = [];
-  for (const engine of NETWORK_ENGINES) {
-    const error = largestDifference(await peer.output(engine), expected);
-    await peer.release(engine);
-    comparisons.push({ engine, size, oursMilliseconds: Math.min(...ours), theirsMilliseconds: Math.min(...(theirs.get(engine) ?? [])), error });
+  for (const [engine, { peer, runs }] of peers) {
+    const result = await peer.output();
+    const error = largestDifference(engine === TENSORFLOW ? result : network.outputToOurs(result), expected);
+    peer.close();
+    comparisons.push({
+      name: network.name,
+      engine,
+      size,
+      oursMilliseconds: least(ours, "milliseconds"),
+      theirsMilliseconds: least(runs, "milliseconds"),
+      oursProcessorMilliseconds: least(ours, "processorMilliseconds"),
+      theirsProcessorMilliseconds: least(runs, "processorMilliseconds"),
+      error,
+    });
   }
   session.dispose();
   constants.dispose();
-  return comparisons;
+  return { comparisons, cases, failed };
 }
 
-async function compareOperator(peer: Peer, { group, pair, file }: Case, device: Device, folder: string): Promise<OperatorComparison> {
+async function compareOperator({ name, shareOfRun, pair, file }: Case, device: Device, folder: string): Promise<OperatorComparison> {
   const inputs: Record<string, PeerTensor> = {};
   const constants = new ConstantStore(device);
   const session = await Session.create(compile(pair.ours, device.traits), device, new PipelineCache(device), constants);
-  Object.entries(pair.theirs.inputs).forEach(([name, dims], i) => {
+  Object.entries(pair.theirs.inputs).forEach(([input, dims], i) => {
     const data = scatteredValues(dims.reduce((product, length) => product * length, 1), 100 + i);
-    inputs[name] = { data, dims };
-    session.write(name, pair.toOurs(name, data));
+    inputs[input] = { data, dims };
+    session.write(input, pair.toOurs(input, data));
   });
   session.run();
   const [outputName = ""] = session.plan.outputs.map(({ tensor }) => tensor.name);
   const output = await session.read(outputName);
-  for (const engine of OPERATOR_ENGINES) {
-    await peer.load(engine, join(folder, file), inputs, true);
-    await peer.run(engine);
-  }
+  const [webgpu, cpu] = [new Peer("onnxruntime-node WebGPU"), new Peer("onnxruntime-node CPU")];
   const ours: number[] = [];
-  await session.profile();
-  for (let round = 0; round < OPERATOR_ROUNDS; round++) {
-    const times = await session.profile();
-    ours.push(times.reduce((sum, { nanoseconds }) => sum + nanoseconds / 1e6, 0));
-    for (const engine of OPERATOR_ENGINES) await peer.run(engine);
+  let webgpuKernels: Record<string, number>;
+  let cpuKernels: Record<string, number>;
+  let error: number;
+  try {
+    for (const peer of [webgpu, cpu]) {
+      await peer.loadOnnx(join(folder, file), inputs, true);
+      await peer.run();
+    }
+    await session.profile();
+    for (let round = 0; round < OPERATOR_ROUNDS; round++) {
+      const times = await session.profile();
+      ours.push(times.reduce((sum, { nanoseconds }) => sum + nanoseconds / 1e6, 0));
+      for (const peer of [webgpu, cpu]) await peer.run();
+    }
+    error = largestDifference(pair.outputToOurs(await webgpu.output()), output);
+    webgpuKernels = await webgpu.release();
+    cpuKernels = await cpu.release();
+  } finally {
+    webgpu.close();
+    cpu.close();
   }
-  const error = largestDifference(pair.outputToOurs(await peer.output(OPERATOR_ENGINES[0])), output);
-  const webgpuKernels = await peer.release("onnxruntime-node WebGPU");
-  const cpuKernels = await peer.release("onnxruntime-node CPU");
   session.dispose();
   constants.dispose();
-  const counted = Object.entries(webgpuKernels).filter(([name]) => !isLayoutChange(name));
+  const counted = Object.entries(webgpuKernels).filter(([kernel]) => !isLayoutChange(kernel));
   return {
-    name: group.name,
-    shareOfRun: group.shareOfRun,
+    name,
+    shareOfRun,
     oursMilliseconds: Math.min(...ours),
     webgpuMilliseconds: counted.reduce((sum, [, milliseconds]) => sum + milliseconds, 0),
     cpuMilliseconds: Object.values(cpuKernels).reduce((sum, milliseconds) => sum + milliseconds, 0),

@@ -4,11 +4,12 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { SinterError } from "../src/errors.ts";
 import { packageRoot } from "../src/platform/files.ts";
+import type { ElementType } from "../src/kernels/tensor.ts";
 import type { Device } from "../src/runtime/device.ts";
 import type { Profile } from "./kernel-groups.ts";
 import type { Peaks } from "./peaks.ts";
 import type { PeerResults } from "./peers.ts";
-import type { Size } from "./workload.ts";
+import type { Size, Workload } from "./workload.ts";
 import type { WholeRun } from "./whole-runs.ts";
 
 /** Where and with what a benchmark ran. */
@@ -24,14 +25,32 @@ export interface Environment {
   readonly adapter: Device["adapter"];
 }
 
+/** Kernels of one part of a network at one size. */
+export interface KernelResults extends Profile {
+  /** The picture that the shapes are those of. */
+  readonly picture: Size;
+  /** Rows of it that were measured: fewer where all of them would take too long. */
+  readonly rows: number;
+}
+
+/** Everything about one network. */
+export interface NetworkResults {
+  readonly network: Workload["network"];
+  readonly title: string;
+  readonly weights: string;
+  readonly precision: ElementType;
+  readonly runs: readonly WholeRun[];
+  /** Sizes that would have taken too long. */
+  readonly leftOut: readonly Size[];
+  readonly kernels: readonly KernelResults[];
+  readonly peers?: PeerResults;
+}
+
 /** What `--json` writes. */
 export interface Results {
   readonly environment: Environment;
-  readonly weights: string;
   readonly peaks: Peaks;
-  readonly runs: readonly WholeRun[];
-  readonly kernels?: Size & Profile;
-  readonly peers?: PeerResults;
+  readonly networks: readonly NetworkResults[];
 }
 
 export function describeEnvironment({ adapter }: Device): Environment {
@@ -56,7 +75,7 @@ export function versionOf(packageFile: string): string {
 export function readResults(file: string): Results {
   try {
     const results = JSON.parse(readFileSync(file, "utf8")) as Partial<Results>;
-    if (results.environment && results.peaks && results.runs) return results as Results;
+    if (results.environment && results.peaks && results.networks) return results as Results;
   } catch (cause) {
     throw new SinterError("UNREADABLE_RESULTS", `${file} cannot be read as JSON`, { where: file, cause });
   }

@@ -18,7 +18,7 @@ export default defineConfig({
       formats: ["es"],
     },
     rollupOptions: {
-      external: [...builtinModules, /^node:/, "webgpu", ...Object.keys(dependencies)],
+      external: [...builtinModules, /^node:/, "webgpu", "echarts", ...Object.keys(dependencies)],
     },
   },
 });

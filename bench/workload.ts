@@ -1,15 +1,11 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, dirname, join, relative, resolve } from "node:path";
-import { detectModel } from "../src/checkpoints/detect.ts";
-import { readCheckpoint } from "../src/checkpoints/read.ts";
-import { expectedRefusionTensors, refusionFormat, type RefusionConfig } from "../src/checkpoints/refusion-format.ts";
-import { writeSafetensors } from "../src/checkpoints/safetensors.ts";
-import { elementCount, fromFloat32, toFloat32 } from "../src/checkpoints/tensor.ts";
-import { SinterError } from "../src/errors.ts";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Graph } from "../src/graph/graph.ts";
-import { rewriteAll } from "../src/graph/rewrites.ts";
+import type { ElementType } from "../src/kernels/tensor.ts";
+import { writeSafetensors } from "../src/checkpoints/safetensors.ts";
+import { fromFloat32 } from "../src/checkpoints/tensor.ts";
 import type { Weight } from "../src/kernels/weights.ts";
-import { reFusionGraph } from "../src/models/refusion/network.ts";
+import type { SamplingJob } from "../src/fusion/sampling.ts";
 import { packageRoot } from "../src/platform/files.ts";
 import { scatteredValues } from "./statistics.ts";
 
@@ -20,59 +16,91 @@ export interface Size {
 
 export const formatSize = ({ width, height }: Size): string => `${width}×${height}`;
 
+export const sameSize = (a: Size, b: Size): boolean => a.width === b.width && a.height === b.height;
+
 export const cacheFolder = (): string => join(packageRoot(), ".cache/bench");
 
-/** ReFusion's network with the weights of one file. */
+/** A part of a network that runs as one plan. */
+export interface Part {
+  /** `fusion`, or of a diffusion model `once` (what is done once a pair) and `step`. */
+  readonly name: string;
+  /** After all rewrites. */
+  readonly graph: Graph;
+}
+
+/** A network with weights, ready to be measured at any size. */
 export interface Workload {
-  readonly weightsFile: string;
-  /** For reports: the file's path within the package, or else its name. */
+  readonly network: "refusion" | "mask-difuser";
+  /** Name and configuration, for reports. */
+  readonly title: string;
+  /** For reports: the weights' file within the package, its name, or how they were made. */
   readonly weightsName: string;
-  readonly config: RefusionConfig;
-  /** The network as it runs, after all rewrites: inputs `first` and `second`, output `output`. */
-  graph(size: Size): Graph;
-  /** Pictures as luma in 0..1, random. */
-  pictures(size: Size): { readonly first: Float32Array; readonly second: Float32Array };
+  readonly elementType: ElementType;
+  /** Both sides of a picture must be multiples of it. */
+  readonly multiple: number;
+  parts(size: Size): Part[];
+  /** The sampler's part in a fusion, for a diffusion model. */
+  sampling?(size: Size): SamplingJob;
+  /** Inputs `first` and `second`. */
+  pictures(size: Size): Pictures;
+  /** The network that other engines run too; absent where only Sinter knows it. */
+  peer?(size: Size): PeerNetwork;
 }
 
-/** @param file safetensors or PyTorch weights; default the shipped ones, or random ones where none are shipped */
-export function loadWorkload(file: string | undefined): Workload {
-  const shipped = join(packageRoot(), "weights/refusion-infrared-visible.safetensors");
-  const weightsFile = resolve(file ?? (existsSync(shipped) ? shipped : writeRandomWeights()));
-  const detected = detectModel(readCheckpoint(readFileSync(weightsFile), weightsFile), weightsFile);
-  if (detected.model !== "refusion") {
-    throw new SinterError("UNKNOWN_MODEL", `${weightsFile} holds weights of ${detected.model}, not of refusion`, { where: weightsFile });
-  }
-  const weights = (name: string): Weight => {
-    const tensor = detected.tensors.get(name);
-    if (!tensor) throw new SinterError("WEIGHTS_MISMATCH", `${weightsFile} has no tensor ${name}`, { where: weightsFile });
-    return { name, shape: tensor.shape, data: toFloat32(tensor) };
-  };
-  const { config } = detected;
-  const inPackage = relative(packageRoot(), weightsFile);
-  return {
-    weightsFile,
-    weightsName: inPackage.startsWith("..") ? basename(weightsFile) : inPackage,
-    config,
-    graph: ({ width, height }) => rewriteAll(reFusionGraph(weights, config, { batch: 1, width, height })),
-    pictures: ({ width, height }) => ({
-      first: scatteredValues(width * height, 1, 0.5).map((value) => value + 0.5),
-      second: scatteredValues(width * height, 2, 0.5).map((value) => value + 0.5),
-    }),
-  };
+export type Pictures = Readonly<Record<"first" | "second", Float32Array>>;
+
+/** The same computation for Sinter and for the ONNX file that bench/peers/export_onnx.py writes; tensors of one are those of the other. */
+export interface PeerNetwork {
+  /** What is compared, for reports. */
+  readonly name: string;
+  /** File name of the ONNX file. */
+  readonly file: string;
+  /** Arguments of export_onnx.py. */
+  readonly exportArguments: readonly string[];
+  /** After rewrites, with one output. */
+  readonly graph: Graph;
+  /** The same before rewrites. */
+  readonly plainGraph: Graph;
+  readonly inputs: Readonly<Record<string, Float32Array>>;
+  readonly theirInputs: Readonly<Record<string, PeerTensor>>;
+  /** Values of the output in Sinter's order, from those of the peer. */
+  outputToOurs(values: Float32Array): Float32Array;
+  /** Heads of the network's channel attention, where it has one. */
+  readonly heads: number;
 }
 
-/** A file of weights of the published configuration, so that the peers can run the same network. */
-function writeRandomWeights(): string {
-  const shapes = [...expectedRefusionTensors(refusionFormat.published)];
-  const tensors = shapes.map(([name, shape], i) => {
-    const count = elementCount(shape);
-    const values = /norm\d\.body\.weight$|temperature/.test(name)
-      ? new Float32Array(count).fill(1)
-      : scatteredValues(count, i, 1 / Math.sqrt(count / (shape[0] ?? 1)));
-    return [name, fromFloat32(values, shape, "F32")] as const;
-  });
-  const file = join(cacheFolder(), "random-weights.safetensors");
+/** Values in PyTorch's order of dimensions. */
+export interface PeerTensor {
+  readonly data: Float32Array;
+  readonly dims: readonly number[];
+}
+
+/** Random values in 0..1. */
+export const randomPicture = (count: number, seed: number): Float32Array => scatteredValues(count, seed, 0.5).map((value) => value + 0.5);
+
+/** Writes weights in float32 for the peers. */
+export function writeWeights(file: string, weights: Iterable<Weight>): void {
+  const tensors = new Map([...weights].map(({ name, shape, data }) => [name, fromFloat32(data, shape, "F32")]));
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, writeSafetensors({ tensors: new Map(tensors), metadata: {} }));
-  return file;
+  writeFileSync(file, writeSafetensors({ tensors, metadata: {} }));
+}
+
+/** [channel][pixel] → [pixel][channel], for a batch of one. */
+export function channelsLast(values: Float32Array, channels: number): Float32Array {
+  const pixels = values.length / channels;
+  const result = new Float32Array(values.length);
+  for (let c = 0; c < channels; c++) {
+    for (let p = 0; p < pixels; p++) result[p * channels + c] = values[c * pixels + p] ?? 0;
+  }
+  return result;
+}
+
+/** [pixel][channel] → [channel][pixel], for a batch of one. */
+export function channelsFirst(values: Float32Array, channels: number): Float32Array {
+  const pixels = values.length / channels;
+  const result = new Float32Array(values.length);
+  for (let c = 0; c < channels; c++) {
+    for (let p = 0; p < pixels; p++) result[c * pixels + p] = values[p * channels + c] ?? 0;
+  }
+  return result;
 }

@@ -1,27 +1,26 @@
-"""Exports what the peers of the benchmark run: ReFusion's network, and single operators of it, as ONNX (opset 17, float32, fixed shape).
+"""Exports what the peers of the benchmark run: a network, and single operators of it, as ONNX (opset 17, float32, fixed shape).
 
-    python3 bench/peers/export_onnx.py --weights FILE --out FOLDER [--size 640x480 ...] [--operators FILE]
+    python3 bench/peers/export_onnx.py --network refusion --weights FILE --size 640x480 --out FILE.onnx [--operators LIST]
+    python3 bench/peers/export_onnx.py --network mask-difuser --config JSON --weights FILE --size 128x128 --out FILE.onnx [--operators LIST]
 
-FILE holds the weights of the fusion network (safetensors, or the published .pth). The network is written as
-refusion-WIDTHxHEIGHT.onnx: input `sources`, 1 x 2 x height x width, output `output`, 1 x 1 x height x width.
---operators takes the list that `npm run bench -- refusion --peers` writes; each is written under the file name it gives.
+ReFusion: input `sources`, 1 x 2 x height x width. Mask-DiFuser: one step, inputs `fa` and `fb` (semantic features), `content`
+(content features), `sample` (the noisy image) and `timestep`. Output `output`. LIST is what `npm run bench -- ... --peers` writes;
+each operator is written beside the network under the file name it gives.
 """
 
 import argparse
 import json
 import os
-import sys
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/train/refusion"))
-from model import Fusion, LayerNorm, depthwise3x3, split_heads  # noqa: E402
-from weights import read_fusion_weights  # noqa: E402
+from networks import load_refusion, load_step, refusion, step_inputs
 
-ACTIVATIONS = {"leakyRelu": F.leaky_relu, "sigmoid": torch.sigmoid}
+LayerNorm, depthwise3x3, split_heads = refusion.LayerNorm, refusion.depthwise3x3, refusion.split_heads
+ACTIVATIONS = {"leakyRelu": F.leaky_relu, "relu": F.relu, "sigmoid": torch.sigmoid, "silu": F.silu}
 
 
 def scattered_values(shape, seed, scale):
@@ -41,8 +40,10 @@ class Convolution(nn.Module):
         self.norm = LayerNorm(inputs) if "scale" in weights else nn.Identity()
         if "scale" in weights:
             self.norm.body.weight.data, self.norm.body.bias.data = weights["scale"], weights["shift"]
-        self.convolution = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
+        self.convolution = nn.Conv2d(inputs, outputs, size, options["stride"], options["padding"], bias="bias" in weights)
         self.convolution.weight.data = weights["weight"]
+        if "bias" in weights:
+            self.convolution.bias.data = weights["bias"]
         self.activation = ACTIVATIONS.get(options["activation"], nn.Identity())
 
     def forward(self, input, residual=None):
@@ -95,7 +96,35 @@ class AttentionWeights(nn.Module):
         return ((q @ k.transpose(-2, -1)) * self.temperature).softmax(-1)
 
 
+class GroupNorm(nn.Module):
+    """Group norm, activation (optional)."""
+
+    def __init__(self, weights, options):
+        super().__init__()
+        self.norm = nn.GroupNorm(options["groups"], weights["weight"].shape[0])
+        self.norm.weight.data, self.norm.bias.data = weights["weight"], weights["bias"]
+        self.activation = ACTIVATIONS.get(options["activation"], nn.Identity())
+
+    def forward(self, input):
+        return self.activation(self.norm(input))
+
+
+class Attention(nn.Module):
+    """Softmax attention of pixels to pixels, one head."""
+
+    def __init__(self, weights, options):
+        super().__init__()
+        self.scale = options["scale"]
+
+    def forward(self, query, key, value):
+        scores = torch.bmm(query.flatten(2).transpose(1, 2), key.flatten(2)) * self.scale
+        result = torch.bmm(value.flatten(2), scores.softmax(-1).transpose(1, 2))
+        return result.reshape(query.shape[0], value.shape[1], *query.shape[2:])
+
+
 OPERATORS = {
+    "attention": Attention,
+    "groupNorm": GroupNorm,
     "conv2d": Convolution,
     "depthwiseConv2d": DepthwiseConvolution,
     "applyMatrix": ApplyMatrix,
@@ -113,27 +142,30 @@ def export(module, inputs, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Export ReFusion and single operators as ONNX.")
+    parser = argparse.ArgumentParser(description="Export a network and single operators as ONNX.")
+    parser.add_argument("--network", required=True, choices=["refusion", "mask-difuser"])
+    parser.add_argument("--config", type=json.loads, help="sizes of Mask-DiFuser, as its checkpoints name them")
     parser.add_argument("--weights", required=True)
+    parser.add_argument("--size", required=True, metavar="WIDTHxHEIGHT")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--size", nargs="*", default=["640x480"], metavar="WIDTHxHEIGHT")
     parser.add_argument("--operators", help="JSON list of operators")
     args = parser.parse_args()
     torch.set_num_threads(2)  # With one thread model.py takes a way that ONNX does not know.
-    os.makedirs(args.out, exist_ok=True)
+    folder = os.path.dirname(os.path.abspath(args.out))
+    os.makedirs(folder, exist_ok=True)
 
-    network = Fusion()
-    network.load_state_dict(read_fusion_weights(args.weights))
-    for size in args.size:
-        width, height = map(int, size.split("x"))
-        export(network, {"sources": (1, 2, height, width)}, os.path.join(args.out, f"refusion-{size}.onnx"))
+    width, height = map(int, args.size.split("x"))
+    if args.network == "refusion":
+        export(load_refusion(args.weights), {"sources": (1, 2, height, width)}, args.out)
+    else:
+        export(load_step(args.config, args.weights), step_inputs(args.config, width, height), args.out)
     if args.operators:
         with open(args.operators) as file:
             operators = json.load(file)
         for operator in operators:
             weights = {name: scattered_values(w["shape"], w["seed"], w["scale"]) for name, w in operator["weights"].items()}
             module = OPERATORS[operator["kind"]](weights, operator["options"])
-            export(module, operator["inputs"], os.path.join(args.out, operator["file"]))
+            export(module, operator["inputs"], os.path.join(folder, operator["file"]))
 
 
 if __name__ == "__main__":

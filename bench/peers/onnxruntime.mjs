@@ -1,52 +1,77 @@
-// onnxruntime in a process of its own, so that its Dawn and Sinter's never meet. The benchmark starts it and sends one
-// message at a time; each is answered with { ok } or { error }.
-//   { type: "load", id, engine, file, inputs: { name: { data, dims } }, profile }
-//   { type: "run", id }                 → { milliseconds }, from inputs in memory to the output in memory
-//   { type: "output", id }              → { data, dims } of the last run
-//   { type: "release", id }             → { kernels: { name: microseconds } } of one run, where `profile` was asked for
+// One engine of onnxruntime in a process of its own. The benchmark starts it and sends one message at a time; each is answered with
+// { ok } or { error }.
+//   { type: "load", engine, file, inputs: { name: { data, dims } }, profile }
+//   { type: "run" }                 → { milliseconds, processorMilliseconds }, from inputs in memory to the output in memory
+//   { type: "output" }              → { data, dims } of the last run
+//   { type: "release" }             → { kernels: { name: microseconds } } of one run, where `profile` was asked for
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import native from "onnxruntime-node";
-import web from "onnxruntime-web";
+
+const loadPackage = (name) => async () => (await import(name)).default;
 
 const ENGINES = {
-  "onnxruntime-node WebGPU": { ort: native, provider: "webgpu" },
-  "onnxruntime-node CPU": { ort: native, provider: "cpu" },
-  "onnxruntime-web wasm": { ort: web, provider: "wasm" },
+  "onnxruntime-node WebGPU": { load: loadPackage("onnxruntime-node"), provider: "webgpu" },
+  "onnxruntime-node CPU": { load: loadPackage("onnxruntime-node"), provider: "cpu" },
+  "onnxruntime-web wasm": { load: loadPackage("onnxruntime-web"), provider: "wasm" },
+  "onnxruntime-web WebGPU": { load: loadWebGpu, provider: "webgpu" },
 };
 
-const sessions = new Map();
+/** Kept reachable: the webgpu package ends the process when it is collected. */
+let gpu;
 
-async function load({ id, engine, file, inputs, profile }) {
-  const { ort, provider } = ENGINES[engine];
+/** onnxruntime-web's WebGPU build expects a browser: Dawn's globals and `navigator.gpu`. */
+async function loadWebGpu() {
+  const { create, globals } = await import("webgpu");
+  Object.assign(globalThis, globals);
+  gpu = create(process.platform === "linux" ? ["backend=vulkan"] : []);
+  Object.defineProperty(globalThis, "navigator", { value: { gpu, hardwareConcurrency: 2, userAgent: "node" }, configurable: true });
+  // Dawn takes no shared memory, which is what onnxruntime's threads have.
+  const { writeBuffer } = GPUQueue.prototype;
+  GPUQueue.prototype.writeBuffer = function (buffer, offset, data, start = 0, size) {
+    const isShared = (data.buffer ?? data) instanceof SharedArrayBuffer;
+    if (!isShared) return writeBuffer.call(this, buffer, offset, data, start, ...(size === undefined ? [] : [size]));
+    // For a typed array, start and size count its elements.
+    const end = size === undefined ? undefined : start + size;
+    const copy = ArrayBuffer.isView(data) ? data.slice(start, end) : new Uint8Array(data).slice(start, end);
+    return writeBuffer.call(this, buffer, offset, copy);
+  };
+  return (await import("onnxruntime-web/webgpu")).default;
+}
+
+let loaded;
+
+async function load({ engine, file, inputs, profile }) {
+  const { load: loadEngine, provider } = ENGINES[engine];
+  const ort = await loadEngine();
   const folder = profile ? mkdtempSync(join(tmpdir(), "sinter-bench-")) : undefined;
   const options = { executionProviders: [provider], logSeverityLevel: 3 };
   if (folder) Object.assign(options, { enableProfiling: true, profileFilePrefix: join(folder, "profile") });
   const session = await ort.InferenceSession.create(readFileSync(file), options);
   const feeds = Object.fromEntries(Object.entries(inputs).map(([name, { data, dims }]) => [name, new ort.Tensor("float32", data, dims)]));
-  sessions.set(id, { session, feeds, provider, folder, runs: 0, output: undefined });
+  loaded = { session, feeds, provider, folder, runs: 0, output: undefined };
   return {};
 }
 
-async function run({ id }) {
-  const entry = sessions.get(id);
+async function run() {
+  const before = process.cpuUsage();
   const started = performance.now();
-  const outputs = await entry.session.run(entry.feeds);
-  entry.output = Object.values(outputs)[0];
-  entry.runs += 1;
-  // On the WebGPU provider too the output is in ordinary memory here, unless asked for otherwise.
-  return { milliseconds: performance.now() - started };
+  const outputs = await loaded.session.run(loaded.feeds);
+  // On a WebGPU provider too the output is in ordinary memory here, unless asked for otherwise.
+  const milliseconds = performance.now() - started;
+  const { user, system } = process.cpuUsage(before);
+  loaded.output = Object.values(outputs)[0];
+  loaded.runs += 1;
+  return { milliseconds, processorMilliseconds: (user + system) / 1000 };
 }
 
-async function output({ id }) {
-  const { data, dims } = sessions.get(id).output;
+async function output() {
+  const { data, dims } = loaded.output;
   return { data, dims };
 }
 
-async function release({ id }) {
-  const { session, provider, folder, runs } = sessions.get(id);
-  sessions.delete(id);
+async function release() {
+  const { session, provider, folder, runs } = loaded;
   if (folder) session.endProfiling();
   await session.release();
   if (!folder) return {};
@@ -82,10 +107,14 @@ function kernelTimes(events, provider, runs) {
 const HANDLERS = { load, run, output, release };
 
 process.on("message", async (message) => {
+  // Dawn's promises settle only while the event loop turns.
+  const turning = setInterval(() => {}, 1);
   try {
     process.send({ ok: await HANDLERS[message.type](message) });
   } catch (error) {
     process.send({ error: String(error?.message ?? error) });
+  } finally {
+    clearInterval(turning);
   }
 });
 process.on("disconnect", () => process.exit());
