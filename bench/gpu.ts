@@ -1,4 +1,5 @@
 import { findGpu } from "../src/platform/gpu.ts";
+import { waitQuietly } from "../src/platform/wait.ts";
 import { type Device, openDevice } from "../src/runtime/device.ts";
 
 /** Timestamps in nanoseconds: by itself Dawn rounds them to 65 µs. */
@@ -10,5 +11,5 @@ export async function openBenchGpu(name: string | undefined): Promise<GPU> {
 
 /** Opens a device as the engine does, with the benchmark's flags. */
 export async function openBenchDevice(name: string | undefined): Promise<Device> {
-  return openDevice(await openBenchGpu(name));
+  return openDevice(await openBenchGpu(name), waitQuietly);
 }

@@ -5,6 +5,7 @@ import { Engine as PortableEngine, type EngineOptions } from "./fusion/engine.ts
 import { packageRoot } from "./platform/files.ts";
 import { findGpu } from "./platform/gpu.ts";
 import { readTuned } from "./platform/tuned.ts";
+import { waitQuietly } from "./platform/wait.ts";
 
 export * from "./index.ts";
 export { readImage, writeImage, type DecodedImage, type WriteOptions, type WrittenImage } from "./platform/images.ts";
@@ -24,8 +25,8 @@ export const Engine = {
    * @throws SinterError `NO_WEBGPU_PACKAGE`, `NO_ADAPTER`, `UNKNOWN_DEVICE`, `TUNED_DAMAGED`
    */
   async open({ device, ...options }: NodeEngineOptions = {}): Promise<PortableEngine> {
-    if (typeof device === "object") return PortableEngine.open({ readWeights, readTuned, ...options, device });
-    return PortableEngine.open({ readWeights, readTuned, ...options, gpu: options.gpu ?? (await findGpu({ device })) });
+    if (typeof device === "object") return PortableEngine.open({ readWeights, readTuned, waitForSoftware: waitQuietly, ...options, device });
+    return PortableEngine.open({ readWeights, readTuned, waitForSoftware: waitQuietly, ...options, gpu: options.gpu ?? (await findGpu({ device })) });
   },
 };
 

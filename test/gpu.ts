@@ -3,6 +3,7 @@ import type { Graph } from "../src/graph/graph.ts";
 import { compile, type Plan } from "../src/graph/plan.ts";
 import { ConstantStore, Session } from "../src/graph/session.ts";
 import { findGpu } from "../src/platform/gpu.ts";
+import { waitQuietly } from "../src/platform/wait.ts";
 import { type Device, type DeviceTraits, openDevice } from "../src/runtime/device.ts";
 import { PipelineCache } from "../src/runtime/pipelines.ts";
 
@@ -14,7 +15,7 @@ export interface TestGpu {
 
 /** Opens the adapter; where there is none, the error says what `sinter doctor` says and the test fails. */
 export async function openTestGpu(): Promise<TestGpu> {
-  return testGpu(await openDevice(await findGpu()));
+  return testGpu(await openDevice(await findGpu(), waitQuietly));
 }
 
 /** Dawn's null backend: it validates everything and computes nothing. */

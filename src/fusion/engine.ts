@@ -4,7 +4,7 @@ import { toFloat32 } from "../checkpoints/tensor.ts";
 import { SinterError } from "../errors.ts";
 import type { TunedVariants } from "../graph/variants.ts";
 import type { Weight } from "../kernels/weights.ts";
-import { type Device, openDevice, wrapDevice } from "../runtime/device.ts";
+import { type Device, openDevice, type WaitForGpu, wrapDevice } from "../runtime/device.ts";
 import { PipelineCache } from "../runtime/pipelines.ts";
 import { BASELINES } from "./baselines.ts";
 import { maskDifuserRecipe } from "./mask-difuser.ts";
@@ -22,6 +22,8 @@ export interface EngineOptions {
   readonly readWeights?: (file: string) => Promise<Uint8Array>;
   /** Gets the kernel variants that measured best on a GPU (`sinter tune`); default: those of its class of devices. */
   readonly readTuned?: (adapter: Device["adapter"]) => Promise<TunedVariants>;
+  /** How to wait for a software adapter; default: as for any other. */
+  readonly waitForSoftware?: WaitForGpu;
 }
 
 /** A device with what is compiled for it. */
@@ -51,14 +53,14 @@ export class Engine {
   static async open(options: EngineOptions = {}): Promise<Engine> {
     const readWeights = options.readWeights ?? fetchWeights;
     const withTuned = async (device: Device, gpu?: GPU): Promise<Engine> => new Engine(device, (await options.readTuned?.(device.adapter)) ?? new Map(), gpu, readWeights);
-    if (options.device) return withTuned(wrapDevice(options.device));
+    if (options.device) return withTuned(wrapDevice(options.device, options.waitForSoftware));
     const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu;
     if (!gpu) {
       throw new SinterError("NO_WEBGPU", "WebGPU is not available here.", {
         fix: "In a browser, use a current version on a secure page (https or localhost); in Node, import from sinter/node.",
       });
     }
-    return withTuned(await openDevice(gpu), gpu);
+    return withTuned(await openDevice(gpu, options.waitForSoftware), gpu);
   }
 
   /** The device in use; after a loss, the one that replaced it. */
@@ -73,7 +75,7 @@ export class Engine {
    */
   async reopen(): Promise<boolean> {
     if (!this.#gpu) return false;
-    const device = await openDevice(this.#gpu);
+    const device = await openDevice(this.#gpu, this.#context.device.wait);
     this.#context = { ...this.#context, device, pipelines: new PipelineCache(device) };
     return true;
   }

@@ -15,7 +15,7 @@ import { crop, padReflect } from "../kernels/pad/pad.ts";
 import { SAMPLER_FACTORS, samplerEstimate, samplerNext } from "../kernels/sampler/sampler.ts";
 import type { Shape } from "../kernels/tensor.ts";
 import { maskDifuserConditions, type MaskDifuserConfig, maskDifuserStep, maskDifuserTimeBiases, maskDifuserTimeChannels, type Weights } from "../models/mask-difuser/network.ts";
-import { foldCombine } from "../models/mask-difuser/rewrites.ts";
+import { foldMaskDifuser } from "../models/mask-difuser/rewrites.ts";
 import { addPictures } from "./chroma.ts";
 import { type FusionJob, pictureScale } from "./recipe.ts";
 import { type SamplingJob, type SamplingOptions, type SamplingRecipe, stepRange } from "./sampling.ts";
@@ -46,7 +46,7 @@ function sampleJob(weights: Weights, config: MaskDifuserConfig, job: FusionJob, 
   const key = philoxKey(seed);
   return {
     graphs: () => {
-      const { once, step } = splitGraph(foldCombine(rewriteAll(wholeGraph(weights, config, job, padded, noise !== undefined))), CHANGING);
+      const { once, step } = splitGraph(rewriteAll(foldMaskDifuser(wholeGraph(weights, config, job, padded, noise !== undefined), CHANGING)), CHANGING);
       return { once, step, finish: finishGraph(job, padded, steps.length) };
     },
     onceInputs: noise ? {} : { "start settings": noiseSettings(key, 0) },

@@ -5,6 +5,7 @@ import { elementwise } from "../kernels/elementwise/elementwise.ts";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.ts";
 import { formatShape } from "../kernels/tensor.ts";
 import type { Weight } from "../kernels/weights.ts";
+import { dropUnused, freshId, producers } from "./editor.ts";
 import { countUses, type Graph, type Node, nodeOf, replaceNode, storedTensor, type Tensor } from "./graph.ts";
 
 /** Graph → graph with the same outputs and less work. */
@@ -14,24 +15,6 @@ export type Rewrite = (graph: Graph) => Graph;
 export const REWRITES = { foldLayerNorm, foldProjection, fuseGate, splitConvolution, fuseActivation, fuseResidual } satisfies Record<string, Rewrite>;
 
 export const rewriteAll: Rewrite = (graph) => Object.values(REWRITES).reduce((rewritten, rewrite) => rewrite(rewritten), graph);
-
-const producers = (graph: Graph): Map<number, Node> => new Map(graph.nodes.map((node) => [node.output.id, node]));
-
-/** Removes nodes that nothing reads any more. */
-function dropUnused(graph: Graph): Graph {
-  let current = graph;
-  for (;;) {
-    const uses = countUses(current);
-    const nodes = current.nodes.filter(({ output }) => uses.has(output.id));
-    if (nodes.length === current.nodes.length) return current;
-    current = { ...current, nodes };
-  }
-}
-
-/** An id that no tensor of the graph has. */
-function freshId({ inputs, nodes }: Graph): number {
-  return 1 + Math.max(0, ...[...inputs, ...nodes.flatMap((node) => [...node.inputs, node.output])].map(({ id }) => id));
-}
 
 function sliceWeight({ name, shape, data }: Weight, first: number, count: number): Weight {
   const size = data.length / (shape[0] ?? 1);

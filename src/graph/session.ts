@@ -282,7 +282,7 @@ export class Session {
 
   /** Resolves when everything submitted so far has run. */
   async finished(): Promise<void> {
-    await this.#device.gpu.queue.onSubmittedWorkDone();
+    await this.#device.wait(this.#device.gpu.queue.onSubmittedWorkDone());
   }
 
   async #copyToHost(encoder: GPUCommandEncoder, source: GPUBuffer, offset: number, size: number): Promise<ArrayBuffer> {
@@ -291,7 +291,7 @@ export class Session {
     encoder.copyBufferToBuffer(source, offset, staging, 0, size);
     gpu.queue.submit([encoder.finish()]);
     try {
-      await staging.mapAsync(GPUMapMode.READ);
+      await this.#device.wait(staging.mapAsync(GPUMapMode.READ));
       return staging.getMappedRange().slice(0);
     } catch (cause) {
       throw new SinterError("DEVICE_LOST", "The GPU was lost while the result was read back", { cause, fix: "Run again; if it happens again, fuse a smaller picture." });

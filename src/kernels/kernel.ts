@@ -13,6 +13,12 @@ export interface Kernel {
 /** Joins a kernel's own file with the shared ones it uses; `common/view.wgsl` always comes first. */
 export const defineKernel = (name: string, ...parts: readonly string[]): Kernel => ({ name, code: [viewCode, ...parts].join("\n") });
 
+/** The kernel with WGSL extensions, which must be enabled before everything else. */
+export const enabling = (extensions: readonly string[], { name, code }: Kernel): Kernel => ({
+  name,
+  code: [...extensions.map((extension) => `enable ${extension};`), code].join("\n"),
+});
+
 /** Read-only numbers an operator derives from the weights once, when a model is loaded. */
 export interface Constant {
   /** Equal keys hold equal numbers, so that a weight used twice is packed and uploaded once. */

@@ -21,11 +21,13 @@ export function convolutionVectors({ shape }: Weight): number {
  * @param length vectors of the result, at least `convolutionVectors`; the rest is zero
  */
 export function packConvolution(weight: Weight, elementType: ElementType, length = convolutionVectors(weight)): Constant {
-  const { name, shape, data } = weight;
+  const { name, shape } = weight;
   const [outputs = 0, inputs = 0, height = 1, width = 1] = shape;
   const columns = vectors(outputs) * 4;
   const rows = vectors(inputs) * 4;
   const pack = (): Float32Array => {
+    // A folded weight is computed when its numbers are first asked for.
+    const { data } = weight;
     const packed = new Float32Array(length * 4);
     const taps = height * width;
     for (let o = 0; o < outputs; o++) {

@@ -54,7 +54,11 @@ export interface Device {
   readonly gpu: GPUDevice;
   readonly traits: DeviceTraits;
   readonly adapter: { readonly vendor: string; readonly architecture: string; readonly device: string; readonly description: string };
+  readonly wait: WaitForGpu;
 }
+
+/** Waits for work of the GPU; where that is the CPU, a platform may leave it the core meanwhile. */
+export type WaitForGpu = <T>(work: Promise<T>) => Promise<T>;
 
 const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
@@ -102,18 +106,24 @@ export function deviceClass({ vendor, architecture, device, description }: Pick<
   return CLASS_OF_VENDOR[vendor] ?? "other";
 }
 
-/** Wraps a device that the caller opened and keeps. */
-export function wrapDevice(gpu: GPUDevice): Device {
+/**
+ * Wraps a device that the caller opened and keeps.
+ *
+ * @param waitForSoftware how to wait for a software adapter
+ */
+export function wrapDevice(gpu: GPUDevice, waitForSoftware: WaitForGpu = (work) => work): Device {
   const { vendor, architecture, device, description } = gpu.adapterInfo;
-  return { gpu, traits: deviceTraits(gpu), adapter: { vendor, architecture, device, description } };
+  const traits = deviceTraits(gpu);
+  return { gpu, traits, adapter: { vendor, architecture, device, description }, wait: traits.deviceClass === "software" ? waitForSoftware : (work) => work };
 }
 
 /**
  * Opens the adapter's device with every optional feature and the highest limits that Sinter can use.
  *
+ * @param waitForSoftware as for `wrapDevice`
  * @throws SinterError `NO_ADAPTER` when WebGPU is there but no GPU answers.
  */
-export async function openDevice(gpu: GPU): Promise<Device> {
+export async function openDevice(gpu: GPU, waitForSoftware?: WaitForGpu): Promise<Device> {
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     throw new SinterError("NO_ADAPTER", "WebGPU is available, but no GPU answered", {
@@ -124,5 +134,5 @@ export async function openDevice(gpu: GPU): Promise<Device> {
     requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[],
     requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
   });
-  return wrapDevice(device);
+  return wrapDevice(device, waitForSoftware);
 }

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Activation } from "../../src/kernels/activation.ts";
 import { conv2d, type Conv2dAttributes } from "../../src/kernels/conv2d/conv2d.ts";
 import type { ElementType } from "../../src/kernels/tensor.ts";
+import type { DeviceTraits } from "../../src/runtime/device.ts";
 import { openTestGpu, type TestGpu } from "../gpu.ts";
 import { conv2d as reference } from "../reference/conv2d.ts";
 import { add } from "../reference/elementwise.ts";
@@ -60,15 +61,17 @@ function prepare(options: Case, type: ElementType): { job: OperatorCase<Conv2dAt
   };
 }
 
-async function check(options: Case, type: ElementType): Promise<void> {
+async function check(options: Case, type: ElementType, traits = gpu.device.traits): Promise<void> {
   const { job, expected } = prepare(options, type);
-  await expectOperator(gpu, job, expected);
+  await expectOperator(gpu, job, expected, { traits });
 }
+
+const withoutSubgroups = (): DeviceTraits => ({ ...gpu.device.traits, subgroupSize: 0 });
 
 const leaky: Activation = { kind: "leakyRelu", slope: 0.25 };
 const three = { kernel: [3, 3], padding: 1 } as const;
 
-/** Channel counts of all kinds; matrices of up to 1024 and 4096 vectors, which are uniforms of two sizes, and beyond. */
+/** Channel counts of all kinds, 1, 2, 4 and 8 vectors a lane group and more of them; more pixels than a workgroup's; matrices of up to 1024 and 4096 vectors, which are uniforms of two sizes, and beyond. */
 const CASES: Record<string, Case> = {
   "1×1, one channel": { size: [1, 1, 1], channels: [1, 1] },
   "1×1, 5 to 3 channels, bias": { size: [2, 1, 7], channels: [5, 3], bias: true },
@@ -88,6 +91,8 @@ const CASES: Record<string, Case> = {
   "3×3, 5 to 2 channels, stride 2": { size: [1, 8, 7], channels: [5, 2], ...three, stride: 2 },
   "3×3, 3 to 1 channels, dilation 2": { size: [1, 6, 7], channels: [3, 1], kernel: [3, 3], padding: 2, dilation: 2 },
   "5×5, 3 to 4 channels": { size: [1, 4, 7], channels: [3, 4], kernel: [5, 5], padding: 2 },
+  "3×3, 7 to 24 channels, stride 2, 135 pixels": { size: [2, 17, 29], channels: [7, 24], ...three, stride: 2, bias: true },
+  "3×3, 5 to 1 channels, 301 pixels": { size: [1, 7, 43], channels: [5, 1], ...three },
   "1×3, 5 to 3 channels": { size: [1, 3, 7], channels: [5, 3], kernel: [1, 3] },
 };
 
@@ -97,6 +102,8 @@ const F16_CASES = ["1×1, 5 to 3 channels, bias", "1×1, 33 to 5 channels, norma
 describe("conv2d agrees with the reference", () => {
   it.each(Object.entries(CASES))("f32: %s", (_, options) => check(options, "f32"));
   it.each(Object.entries(CASES).filter(([name]) => F16_CASES.includes(name)))("f16: %s", (_, options) => check(options, "f16"));
+  it.each(Object.entries(CASES))("f32, without subgroups: %s", (_, options) => check(options, "f32", withoutSubgroups()));
+  it.each(Object.entries(CASES).filter(([name]) => F16_CASES.includes(name)))("f16, without subgroups: %s", (_, options) => check(options, "f16", withoutSubgroups()));
 
   it.each(ACTIVATIONS)("with $kind", (activation) => check({ size: [1, 2, 7], channels: [16, 3], bias: true, activation }, "f32"));
 
@@ -129,6 +136,7 @@ describe("conv2d in bands", () => {
     const { job } = prepare(options, "f32");
     const [batch, height, width] = options.size;
     await expectBandsEqualWhole(gpu, job, storedBytes([batch, height, width, options.channels[0]]) / batch - 1);
+    await expectBandsEqualWhole(gpu, job, storedBytes([batch, height, width, options.channels[0]]) / batch - 1, withoutSubgroups());
   });
 });
 

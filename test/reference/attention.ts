@@ -9,6 +9,7 @@ import type { ReferenceShape, ReferenceTensor } from "./tensor.ts";
  * `torch.nn.MultiheadAttention`; value channels may differ in number from query and key channels. The result has the
  * query's pixels and the value's channels.
  * @param scale factor of the scores; 1/√(query channels a head) by default
+ * @param bias one number a key, added to the scores of all heads before they are scaled
  */
 export function attention(
   query: ReferenceTensor,
@@ -16,6 +17,7 @@ export function attention(
   value: ReferenceTensor,
   heads: number,
   scale = 1 / Math.sqrt(query.shape[3] / heads),
+  bias?: ReferenceTensor,
 ): ReferenceTensor {
   const [batches, height, width, channels] = query.shape;
   const [, keyHeight, keyWidth, keyChannels] = key.shape;
@@ -41,7 +43,7 @@ export function attention(
         const scores = new Float64Array(keyCount);
         for (let keyToken = 0; keyToken < keyCount; keyToken++) {
           const keyStart = (batch * keyCount + keyToken) * channels + head * headSize;
-          let sum = 0;
+          let sum = bias ? at(bias.data, batch * keyCount + keyToken) : 0;
           for (let channel = 0; channel < headSize; channel++) {
             sum += at(query.data, queryStart + channel) * at(key.data, keyStart + channel);
           }

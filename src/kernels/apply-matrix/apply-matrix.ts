@@ -1,6 +1,6 @@
 import { SinterError } from "../../errors.ts";
-import { convolve } from "../conv2d/conv2d.ts";
-import { type Operator, shapeError } from "../kernel.ts";
+import { type Convolution, convolutionCandidates, convolve } from "../conv2d/conv2d.ts";
+import { type Operator, shapeError, type VariantJob } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { packVector } from "../weights.ts";
 
@@ -33,20 +33,13 @@ export const applyMatrix: Operator<ApplyMatrixAttributes> = {
     return input;
   },
 
-  dispatches({ inputs, output, traits }) {
-    const [input, matrix, residual] = inputs as [TensorView, TensorView, TensorView?];
-    return convolve({
-      input,
-      output,
-      matrix,
-      bias: { constant: packVector(undefined, output.shape.channels) },
-      residual,
-      kernelHeight: 1,
-      kernelWidth: 1,
-      stride: 1,
-      padding: 0,
-      dilation: 1,
-      traits,
-    });
-  },
+  variants: (job) => convolutionCandidates(convolutionOf(job)),
+
+  dispatches: (job) => convolve(convolutionOf(job), job.variant, job.scratch),
 };
+
+function convolutionOf({ inputs, output, traits }: VariantJob<ApplyMatrixAttributes>): Convolution {
+  const [input, matrix, residual] = inputs as [TensorView, TensorView, TensorView?];
+  const bias = { constant: packVector(undefined, output.shape.channels) };
+  return { input, output, matrix, bias, residual, kernelHeight: 1, kernelWidth: 1, stride: 1, padding: 0, dilation: 1, traits };
+}

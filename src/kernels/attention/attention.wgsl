@@ -11,6 +11,7 @@
 // KEYS * GROUPS
 #define SCORES 128
 #define VECTOR_TURNS 1
+#define BIAS 0
 
 override LANES: u32 = 64;
 
@@ -18,12 +19,14 @@ struct Params {
   query: View,
   key: View,
   value: View,
+  bias: View,
   output: View,
   height: u32,
   first_batch: u32,
   first_row: u32,
   row_count: u32,
   keys: u32,
+  heads: u32,
   // Vectors of a head.
   query_vectors: u32,
   value_vectors: u32,
@@ -35,20 +38,24 @@ struct Params {
 @group(0) @binding(2) var<storage, read> key: array<Element4>;
 @group(0) @binding(3) var<storage, read> value: array<Element4>;
 @group(0) @binding(4) var<storage, read_write> output: array<Element4>;
+#if BIAS
+// One number a key, in the first lane.
+@group(0) @binding(5) var<storage, read> bias: array<Element4>;
+#endif
 
 // [key][group of lanes]: four queries
 var<workgroup> scores: array<vec4<f32>, SCORES>;
 var<workgroup> weights: array<vec4<f32>, SCORES>;
 
 @compute @workgroup_size(LANES)
-fn attention(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let batch = params.first_batch + tile.z;
-  let head = tile.y;
+fn attention(@builtin(workgroup_id) tile: vec3<u32>, @builtin(num_workgroups) tiles: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let batch = params.first_batch + tile.z / params.heads;
+  let head = tile.z % params.heads;
   let group = lane / COLUMNS;
   let column = lane % COLUMNS;
   let pixels = params.row_count * params.output.width;
   let first_pixel = (batch * params.height + params.first_row) * params.output.width;
-  let first_query = (tile.x * GROUPS + group) * 4u;
+  let first_query = ((tile.y * tiles.x + tile.x) * GROUPS + group) * 4u;
   let first_key = batch * params.keys * params.key.pixel_vectors + params.key.first_vector + head * params.query_vectors;
   let first_value = batch * params.keys * params.value.pixel_vectors + params.value.first_vector + head * params.value_vectors;
 
@@ -70,7 +77,12 @@ fn attention(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_i
     var mine: array<vec4<f32>, KEYS_PER_LANE>;
     var row: array<u32, KEYS_PER_LANE>;
 #for k KEYS_PER_LANE
+#if BIAS
+    let biased = batch * params.keys + min(first + column + k * COLUMNS, params.keys - 1u);
+    mine[k] = vec4<f32>(f32(bias[biased * params.bias.pixel_vectors + params.bias.first_vector].x));
+#else
     mine[k] = vec4<f32>(0.0);
+#endif
     row[k] = first_key + min(first + column + k * COLUMNS, params.keys - 1u) * params.key.pixel_vectors;
 #endfor
     for (var v = 0u; v < params.query_vectors; v++) {

@@ -2,12 +2,16 @@ import { type Activation, activationNumber, activationSlope } from "../activatio
 import { SinterError } from "../../errors.ts";
 import type { DeviceTraits } from "../../runtime/device.ts";
 import type { Defines, UniformValues } from "../../runtime/shader.ts";
-import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, gridOf, haloBinding, type Kernel, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, enabling, gridOf, haloBinding, type Kernel, type Operator, type OperatorJob, rowBands, shapeError, type VariantJob, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
+import { defaultFirst, type VariantTable } from "../variants.ts";
 import { convolutionVectors, packConvolution, packVector, type Weight } from "../weights.ts";
+import { convolveByMatrices, matrixVariants } from "./matrix.ts";
+import { convolveTiled, tiledVariants } from "./tiled.ts";
 import activationCode from "../common/activation.wgsl";
 import conv2dCode from "./conv2d.wgsl";
 import pointwiseCode from "./pointwise.wgsl";
+import subgroupCode from "./subgroup.wgsl";
 import weightsCode from "./weights.wgsl";
 
 /** Dense convolution with zero padding. Inputs: the tensor and, with `residual`, a tensor of the output's shape. */
@@ -29,6 +33,7 @@ export interface Conv2dAttributes {
 
 const conv2dKernel = defineKernel("conv2d", activationCode, weightsCode, conv2dCode);
 const pointwiseKernel = defineKernel("conv2d/pointwise", activationCode, weightsCode, pointwiseCode);
+const subgroupKernel = enabling(["subgroups"], defineKernel("conv2d/subgroup", activationCode, subgroupCode));
 
 export const conv2d: Operator<Conv2dAttributes> = {
   name: "conv2d",
@@ -50,26 +55,51 @@ export const conv2d: Operator<Conv2dAttributes> = {
     return output;
   },
 
-  dispatches({ inputs, output, attributes, traits }) {
-    const [input, residual] = inputs as [TensorView, TensorView?];
-    const [, , kernelHeight = 1, kernelWidth = 1] = attributes.weight.shape;
-    return convolve({
-      ...attributes,
-      kernelHeight,
-      kernelWidth,
-      input,
-      output,
-      residual,
-      matrix: attributes.weight,
-      bias: { constant: packVector(attributes.bias, output.shape.channels) },
-      traits,
-    });
-  },
+  variants: (job) => convolutionCandidates(convolutionOf(job)),
+
+  dispatches: (job) => convolve(convolutionOf(job), job.variant, job.scratch),
 };
+
+/** What `convolve` takes for a job of the operator. */
+export function convolutionOf({ inputs, output, attributes, traits }: VariantJob<Conv2dAttributes>): Convolution {
+  const [input, residual] = inputs as [TensorView, TensorView?];
+  const [, , kernelHeight = 1, kernelWidth = 1] = attributes.weight.shape;
+  return {
+    ...attributes,
+    kernelHeight,
+    kernelWidth,
+    input,
+    output,
+    residual,
+    matrix: attributes.weight,
+    bias: { constant: packVector(attributes.bias, output.shape.channels) },
+    traits,
+  };
+}
 
 /** Whether the convolution is a product of each pixel with one matrix. */
 export function isPointwise({ weight, stride, padding }: Conv2dAttributes): boolean {
   return weight.shape[2] === 1 && weight.shape[3] === 1 && stride === 1 && padding === 0;
+}
+
+const SUBGROUPS = "subgroups";
+const REGISTERS = "registers";
+
+/**
+ * Tiles in workgroup memory are for GPUs that have such memory of its own, which Mali has not; subgroups for devices on which a load costs as
+ * much as some sixty multiply-adds, and a broadcast one. Matrix units are measured by `sinter tune` before they are used.
+ */
+export const convolutionVariants: VariantTable = {
+  operator: "conv2d",
+  jobs: "all",
+  defaults: { nvidia: "tiled", amd: "tiled", intel: "tiled", apple: "tiled", mobile: REGISTERS, software: SUBGROUPS, other: REGISTERS },
+};
+
+/** A software adapter has no use for workgroup memory and takes seconds to compile a tile. */
+export function convolutionCandidates(convolution: Convolution): readonly string[] {
+  const { traits } = convolution;
+  const tiles = traits.deviceClass === "software" ? [] : [...tiledVariants(convolution), ...matrixVariants(convolution)];
+  return defaultFirst(convolutionVariants, [REGISTERS, ...(traits.subgroupSize === SUBGROUP ? [SUBGROUPS] : []), ...tiles], traits);
 }
 
 /** A convolution whose matrix is a weight or was computed for each image. */
@@ -93,25 +123,39 @@ export interface Convolution {
 /** A kernel with its tile: how many pixels and output channels a workgroup makes. */
 interface Variant {
   readonly kernel: Kernel;
+  readonly matrix: Matrix;
   readonly defines: Defines;
   readonly constants: Readonly<Record<string, number>>;
   /** Uniforms beside those that all variants have. */
-  readonly uniforms: (band: Band, matrixStride: number) => UniformValues;
+  readonly uniforms: (band: Band) => UniformValues;
   readonly workgroups: (band: Band) => readonly [number, number, number];
+}
+
+/** How a convolution binds its matrix. */
+interface Matrix {
+  readonly binding: Binding;
+  /** Vectors between the matrices of two images; 0: one for all. */
+  readonly stride: number;
+  readonly defines: Defines;
 }
 
 /** Vectors of a uniform buffer of 64 KiB, the most that every device can bind, and of the smaller of the two sizes compiled. */
 const UNIFORM_SIZES = [1024, 4096];
 
-/** How a convolution binds its matrix. */
-function bindMatrix({ matrix, output }: Convolution): { binding: Binding; defines: Defines; stride: number } {
+/** Vectors between the matrices of two images. What a uniform buffer cannot hold is refused by all variants, so that a graph runs everywhere or nowhere. */
+function matrixStride({ storage, shape: { batch, width, channels } }: TensorView): number {
+  const stride = width * vectors(channels);
+  if (batch * stride > Math.max(...UNIFORM_SIZES)) {
+    throw new SinterError("SHAPE", `${storage.name}: a matrix of ${width}×${channels} for each of ${batch} images passes the 64 KiB of a uniform buffer`);
+  }
+  return stride;
+}
+
+/** The matrix as a uniform where it fits. */
+function uniformMatrix({ matrix, output }: Convolution): Matrix {
   if ("storage" in matrix) {
-    const { batch, width, channels } = matrix.shape;
-    const stride = width * vectors(channels);
-    if (batch * stride > Math.max(...UNIFORM_SIZES)) {
-      throw new SinterError("SHAPE", `${matrix.storage.name}: a matrix of ${width}×${channels} for each of ${batch} images passes the 64 KiB of a uniform buffer`);
-    }
-    return { binding: wholeBinding(matrix), defines: { UNIFORM_WEIGHTS: 1, WEIGHT_VECTORS: batch * stride }, stride };
+    const stride = matrixStride(matrix);
+    return { binding: wholeBinding(matrix), defines: { UNIFORM_WEIGHTS: 1, WEIGHT_VECTORS: matrix.shape.batch * stride }, stride };
   }
   const size = UNIFORM_SIZES.find((vectorCount) => vectorCount >= convolutionVectors(matrix));
   return size !== undefined
@@ -119,22 +163,76 @@ function bindMatrix({ matrix, output }: Convolution): { binding: Binding; define
     : { binding: { constant: packConvolution(matrix, output.storage.elementType) }, defines: { UNIFORM_WEIGHTS: 0 }, stride: 0 };
 }
 
-/** Four pixels × two vectors of channels are 32 sums: few enough to stay in registers, and the fastest but for tiles that compile twice as long. */
-function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, padding, dilation, normalise, traits }: Convolution): Variant {
+/** The matrix in storage, in f32. */
+function storedMatrix(matrix: Weight | TensorView): Matrix {
+  return "storage" in matrix
+    ? { binding: wholeBinding(matrix), stride: matrixStride(matrix), defines: {} }
+    : { binding: { constant: packConvolution(matrix, "f32") }, stride: 0, defines: {} };
+}
+
+/** Lanes of a subgroup for which subgroup.wgsl is written: those of software adapters. */
+const SUBGROUP = 8;
+
+/** Sixteen vectors of sums a lane: more compile twice as long, fewer load more. */
+function subgroupVariant({ input, output, matrix, kernelHeight, kernelWidth, stride, padding, dilation, normalise, traits }: Convolution): Variant {
   const { height, width, channels } = output.shape;
+  const outputVectors = vectors(channels);
+  // Four lanes a pixel load an eighth more than eight, which pays where eight would leave lanes idle.
+  const idle = Math.ceil(outputVectors / 4) * 4 * 1.125 < Math.ceil(outputVectors / SUBGROUP) * SUBGROUP;
+  const vectorLanes = outputVectors === 1 ? 1 : idle ? 4 : SUBGROUP;
+  const pixelGroups = vectorLanes === 1 ? 8 : 16 / vectorLanes;
+  const lanes = 32;
+  const columnBlocks = Math.ceil(outputVectors / vectorLanes);
+  // What it costs to normalise a pixel is paid once.
+  const blocks = normalise ? columnBlocks : 1;
+  const bound = storedMatrix(matrix);
+  return {
+    kernel: subgroupKernel,
+    matrix: bound,
+    defines: { SUBGROUP, VECTOR_LANES: vectorLanes, PIXEL_GROUPS: pixelGroups, RESULTS: pixelGroups * vectorLanes, NORMALISE: normalise ? 1 : 0 },
+    uniforms: (band) => ({
+      row_count: band.rowCount,
+      input_height: input.shape.height,
+      output_height: height,
+      kernel_height: kernelHeight,
+      kernel_width: kernelWidth,
+      stride,
+      padding,
+      dilation,
+      input_channels: input.shape.channels,
+      output_channels: channels,
+      matrix_stride: bound.stride,
+      blocks,
+      results: pixelGroups * vectorLanes,
+      epsilon: normalise?.epsilon ?? 0,
+    }),
+    constants: { LANES: lanes },
+    workgroups: (band) => [
+      ...gridOf(Math.ceil((band.rowCount * width) / (pixelGroups * lanes)), traits),
+      band.batchCount * Math.ceil(columnBlocks / blocks),
+    ],
+  };
+}
+
+/** Four pixels × two vectors of channels are 32 sums: few enough to stay in registers, and the fastest but for tiles that compile twice as long. */
+function registerVariant(convolution: Convolution): Variant {
+  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, normalise, traits } = convolution;
+  const { height, width, channels } = output.shape;
+  const matrix = uniformMatrix(convolution);
   const pixels = 4;
   const columns = vectors(channels) === 1 ? 1 : 2;
   const lanes = 32;
   if (kernelHeight === 1 && kernelWidth === 1 && stride === 1 && padding === 0) {
     return {
       kernel: pointwiseKernel,
+      matrix,
       defines: { PIXELS: pixels, COLUMNS: columns, NORMALISE: normalise ? 1 : 0 },
-      uniforms: (band, matrixStride) => ({
+      uniforms: (band) => ({
         height,
         row_count: band.rowCount,
         input_channels: input.shape.channels,
         output_channels: channels,
-        matrix_stride: matrixStride,
+        matrix_stride: matrix.stride,
         epsilon: normalise?.epsilon ?? 0,
       }),
       constants: { LANES: lanes },
@@ -143,6 +241,7 @@ function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, paddi
   }
   return {
     kernel: conv2dKernel,
+    matrix,
     defines: {
       PIXELS: pixels,
       COLUMNS: columns,
@@ -168,11 +267,19 @@ function chooseVariant({ input, output, kernelHeight, kernelWidth, stride, paddi
   };
 }
 
-export function convolve(convolution: Convolution): Dispatch[] {
+/**
+ * The dispatches of a convolution.
+ *
+ * @param name one of `convolutionCandidates`
+ */
+export function convolve(convolution: Convolution, name: string, scratch: OperatorJob<unknown>["scratch"]): Dispatch[] {
+  if ("storage" in convolution.matrix) matrixStride(convolution.matrix);
+  const tiled = convolveTiled(convolution, name, scratch) ?? convolveByMatrices(convolution, name, scratch);
+  if (tiled) return tiled;
   const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, residual, activation, traits } = convolution;
   const { batch, height, width, channels } = output.shape;
-  const variant = chooseVariant(convolution);
-  const matrix = bindMatrix(convolution);
+  const variant = (name === SUBGROUPS ? subgroupVariant : registerVariant)(convolution);
+  const { matrix } = variant;
   const rowsRead = (rows: number): number => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1;
   const reads = [{ view: input, rowsRead }, ...(residual ? [{ view: residual, rowsRead: (rows: number) => rows }] : [])];
   const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;
@@ -191,7 +298,7 @@ export function convolve(convolution: Convolution): Dispatch[] {
         first_batch: band.firstBatch,
         first_row: band.firstRow,
         slope: activationSlope(activation),
-        ...variant.uniforms(band, matrix.stride),
+        ...variant.uniforms(band),
       },
       bindings: { input: source, weights: matrix.binding, bias: convolution.bias, output: bound, ...(added && { residual: added }) },
       workgroups: variant.workgroups(band),

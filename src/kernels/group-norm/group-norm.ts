@@ -25,6 +25,8 @@ const mergeKernel = defineKernel("group-norm/merge", mergeCode);
 const applyKernel = defineKernel("group-norm/apply", activationCode, applyCode);
 
 const CHUNK_PIXELS = 8192;
+/** Pixels of a thread of the last pass. */
+const APPLY_PIXELS = 4;
 /** Vectors of a pixel that neighbouring lanes read together. */
 const MAX_VECTOR_LANES = 16;
 
@@ -101,7 +103,7 @@ export const groupNorm: Operator<GroupNormAttributes> = {
         const source = bandBinding(band, input, traits);
         return {
           kernel: applyKernel,
-          defines: { F16: f16 },
+          defines: { F16: f16, PIXELS: APPLY_PIXELS },
           constants: { LANES: lanes, ACTIVATION: activationNumber(activation) },
           uniforms: {
             input: viewUniform(source),
@@ -118,7 +120,7 @@ export const groupNorm: Operator<GroupNormAttributes> = {
             bias: { constant: packVector(attributes.bias, channels) },
             output: bound,
           },
-          workgroups: [Math.ceil((width * vectors(channels)) / lanes), band.rowCount, band.batchCount],
+          workgroups: [Math.ceil((Math.ceil(width / APPLY_PIXELS) * vectors(channels)) / lanes), band.rowCount, band.batchCount],
           operations: band.batchCount * band.rowCount * width * channels * 4,
         };
       }),

@@ -1,5 +1,8 @@
 // First pass of group norm: mean and sum of squared deviations of each channel in a fixed chunk of rows. Sums are shifted by
 // the chunk's first value, so that a large mean costs no digits. The chunks do not depend on how the picture is banded.
+// A turn of the loop takes PIXELS pixels.
+#define PIXELS 4
+
 override LANES: u32 = 64;
 
 struct Params {
@@ -35,10 +38,15 @@ fn group_norm_statistics(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_
   let shift = vec4<f32>(input[first]);
   var sum = vec4<f32>(0.0);
   var square = vec4<f32>(0.0);
-  for (var pixel = lane / params.vector_lanes; pixel < pixels; pixel += LANES / params.vector_lanes) {
-    let d = vec4<f32>(input[first + pixel * params.input.pixel_vectors]) - shift;
+  let step = LANES / params.vector_lanes;
+  for (var pixel = lane / params.vector_lanes; pixel < pixels; pixel += PIXELS * step) {
+#for p PIXELS
+    let next = pixel + p * step;
+    let x = vec4<f32>(input[first + min(next, pixels - 1u) * params.input.pixel_vectors]);
+    let d = select(vec4<f32>(0.0), x - shift, next < pixels);
     sum += d;
     square = fma(d, d, square);
+#endfor
   }
   sums[lane] = sum;
   squares[lane] = square;
