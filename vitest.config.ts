@@ -8,7 +8,7 @@ export default defineConfig({
     // A software adapter uses every core by itself, so two files at once only slow each other down.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 });

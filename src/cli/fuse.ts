@@ -11,6 +11,7 @@ import { isColoured } from "../fusion/prepare.ts";
 import { type Sampler, SAMPLERS } from "../fusion/sampling.ts";
 import { shippedWeights } from "../fusion/shipped.ts";
 import { TASKS, type Task } from "../fusion/tasks.ts";
+import { SMALLEST_TILE } from "../fusion/tiles.ts";
 import type { Plan } from "../graph/plan.ts";
 import { Engine } from "../node.ts";
 import { checkOutput, type FilePair, isFolder, pairFolders, readError, writeFileAtomically } from "../platform/files.ts";
@@ -30,6 +31,7 @@ interface FuseFlags {
   readonly eta?: number;
   readonly seed?: number;
   readonly noise?: string;
+  readonly tile?: number;
   readonly outputs?: "raw";
   readonly previewEvery?: number;
   readonly debug?: boolean;
@@ -63,6 +65,7 @@ export function registerFuse(program: Command): void {
     .option("--eta <x>", "share of fresh noise in DDIM, 0 to 1", parseNumber(0))
     .option("--seed <n>", "seed of a diffusion model's noise (default: 1)", parseNumber(0, true))
     .option("--noise <file>", "noise for a diffusion model, to compare exactly: safetensors noise.0, noise.1, …")
+    .option("--tile <pixels>", "work in overlapping tiles, no side longer than this, to save memory (default: only where the whole does not fit)", parseNumber(SMALLEST_TILE, true))
     .addOption(new Option("--outputs <list>", "further outputs to write beside the picture").choices(["raw"]))
     .option("--preview-every <n>", "write what a diffusion model sees in the noise after every n steps: OUT-step-n.png, … beside OUT", parseNumber(1, true))
     .option("--debug", "check every operator's output, and name the one that makes NaN or infinity (slow)")
@@ -235,6 +238,8 @@ async function fuseFiles(job: Job, model: Model, flags: FuseFlags, options: Fuse
   };
   const fused = await model.fuse(pair, { ...options, ...(flags.previewEvery !== undefined && { onPreview }) });
   const fusedAt = performance.now();
+  const { tile } = fused.report;
+  if (tile !== undefined && flags.tile === undefined) out.note(`${job.output}: the whole picture did not fit the GPU's memory, so it was fused in tiles of at most ${tile} pixels.`);
   const written = await write(job.output, fused, pair, flags);
   written.warnings.forEach(out.warn);
   const seconds = { decode: (decoded - started) / 1000, ...fused.report.seconds, encode: (performance.now() - fusedAt) / 1000 };
@@ -253,11 +258,12 @@ async function fuseFiles(job: Job, model: Model, flags: FuseFlags, options: Fuse
     seconds: { ...seconds, total },
     dispatches: fused.report.dispatches,
     peakBytes: fused.report.peakBytes,
+    ...(tile !== undefined && { tile }),
     warnings: [...pair.first.warnings, ...pair.second.warnings, ...written.warnings],
   };
 }
 
-async function fuseOptions({ task, precision, reference, steps, sampler, eta, seed, noise, previewEvery, debug }: FuseFlags): Promise<FuseOptions> {
+async function fuseOptions({ task, precision, reference, steps, sampler, eta, seed, noise, tile, previewEvery, debug }: FuseFlags): Promise<FuseOptions> {
   return {
     task,
     precision,
@@ -267,6 +273,7 @@ async function fuseOptions({ task, precision, reference, steps, sampler, eta, se
     ...(eta !== undefined && { eta }),
     ...(seed !== undefined && { seed }),
     ...(noise !== undefined && { noise: await readNoise(noise) }),
+    ...(tile !== undefined && { tile }),
     ...(previewEvery !== undefined && { previewEvery }),
     ...(debug && { debug }),
   };

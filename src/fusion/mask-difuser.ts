@@ -5,6 +5,7 @@ import { philoxKey } from "../diffusion/philox.ts";
 import { ddimSteps, ddpmSteps, dpmSolverSteps, type SamplerStep, x0ClipRange } from "../diffusion/samplers.ts";
 import { maskDifuserTimesteps, trailingTimesteps } from "../diffusion/timesteps.ts";
 import { SinterError } from "../errors.ts";
+import { dropUnused } from "../graph/editor.ts";
 import { type Graph, GraphBuilder, type Tensor } from "../graph/graph.ts";
 import { rewriteAll } from "../graph/rewrites.ts";
 import { splitGraph } from "../graph/split.ts";
@@ -14,11 +15,11 @@ import { noiseSettings, normalNoise } from "../kernels/normal-noise/normal-noise
 import { crop, padReflect } from "../kernels/pad/pad.ts";
 import { SAMPLER_FACTORS, samplerEstimate, samplerNext } from "../kernels/sampler/sampler.ts";
 import type { Shape } from "../kernels/tensor.ts";
-import { maskDifuserConditions, type MaskDifuserConfig, maskDifuserStep, maskDifuserTimeBiases, maskDifuserTimeChannels, type Weights } from "../models/mask-difuser/network.ts";
-import { foldMaskDifuser } from "../models/mask-difuser/rewrites.ts";
+import { type Conditions, maskDifuserConditions, type MaskDifuserConfig, maskDifuserStep, maskDifuserTimeBiases, maskDifuserTimeChannels, type Weights } from "../models/mask-difuser/network.ts";
+import { foldCombine, foldMaskDifuser } from "../models/mask-difuser/rewrites.ts";
 import { addPictures } from "./chroma.ts";
 import { type FusionJob, pictureScale } from "./recipe.ts";
-import { type SamplingJob, type SamplingOptions, type SamplingRecipe, stepRange } from "./sampling.ts";
+import { type SamplingJob, type SamplingOptions, type SamplingRecipe, stepRange, type TiledSamplingGraphs } from "./sampling.ts";
 
 const DEFAULTS = { sampler: "ddim", eta: 1, seed: 1 } as const;
 
@@ -49,6 +50,7 @@ function sampleJob(weights: Weights, config: MaskDifuserConfig, job: FusionJob, 
       const { once, step } = splitGraph(rewriteAll(foldMaskDifuser(wholeGraph(weights, config, job, padded, noise !== undefined), CHANGING)), CHANGING);
       return { once, step, finish: finishGraph(job, padded, steps.length) };
     },
+    tiles: () => tiledGraphs(weights, config, job, padded, noise !== undefined, finishGraph(job, padded, steps.length)),
     onceInputs: noise ? {} : { "start settings": noiseSettings(key, 0) },
     ...(noise && { start: importedNoise(noise, 0, padded) }),
     steps: steps.map((samplerStep, i) => ({
@@ -78,39 +80,91 @@ function samplerFactors(step: SamplerStep): Float32Array {
   return Float32Array.from(SAMPLER_FACTORS, (name) => values[name] ?? 0);
 }
 
-function paddedShape({ multipliers }: MaskDifuserConfig, { width, height }: FusionJob): Shape {
-  const multiple = 2 ** multipliers.length;
+/** Sizes are padded to it. */
+const multipleOf = ({ multipliers }: MaskDifuserConfig): number => 2 ** multipliers.length;
+
+function paddedShape(config: MaskDifuserConfig, { width, height }: FusionJob): Shape {
+  const multiple = multipleOf(config);
   const up = (size: number): number => Math.ceil(size / multiple) * multiple;
   return { batch: 1, height: up(height), width: up(width), channels: 3 };
 }
 
 /** Everything from the pictures to one step, to be split. */
 function wholeGraph(weights: Weights, config: MaskDifuserConfig, job: FusionJob, padded: Shape, noiseIsImported: boolean): Graph {
-  const { elementType } = job;
   const builder = new GraphBuilder();
-  const [first, second] = addPictures(builder, job).map((picture) => {
-    const centred = builder.add(`${picture.name} centred`, convert, [picture], { scale: 2 / pictureScale(job), offset: -1, channels: 3, elementType });
-    return builder.add(`${picture.name} padded`, padReflect, [centred], { height: padded.height, width: padded.width });
-  }) as [Tensor, Tensor];
+  const [first, second] = addPaddedPictures(builder, job, padded);
   const sample = builder.input("sample", padded);
-  const previous = builder.input("previous", padded);
-  const time = builder.input("time", { batch: 1, height: 1, width: 1, channels: maskDifuserTimeChannels(config) }, elementType);
-  const factors = builder.input("factors", { batch: 1, height: 1, width: 1, channels: SAMPLER_FACTORS.length });
-  const makeNoise = (name: string, settingsName: string): Tensor => {
-    const settings = builder.input(settingsName, { batch: 1, height: 1, width: 1, channels: 8 });
-    return builder.add(name, normalNoise, [settings], { height: padded.height, width: padded.width, channels: 3, originX: 0, originY: 0, quantiles: normalQuantileTable() });
-  };
-
-  const stored = elementType === "f32" ? sample : builder.add("sample stored", convert, [sample], { scale: 1, offset: 0, channels: 3, elementType });
   const conditions = maskDifuserConditions(builder, weights, config, first, second);
-  const output = maskDifuserStep(builder, weights, config, conditions, stored, time);
+  const output = addNetwork(builder, weights, config, job, conditions, sample);
+  addSampler(builder, sample, output, noiseIsImported);
+  if (!noiseIsImported) builder.output(addNoise(builder, padded, "start", "start settings"));
+  return builder.build();
+}
+
+/** Both pictures in −1..1, with three channels, of the padded size. */
+function addPaddedPictures(builder: GraphBuilder, job: FusionJob, { height, width }: Shape): [Tensor, Tensor] {
+  return addPictures(builder, job).map((picture) => {
+    const attributes = { scale: 2 / pictureScale(job), offset: -1, channels: 3, elementType: job.elementType } as const;
+    const centred = builder.add(`${picture.name} centred`, convert, [picture], attributes);
+    return builder.add(paddedName(picture.name), padReflect, [centred], { height, width });
+  }) as [Tensor, Tensor];
+}
+
+const paddedName = (side: string): string => `${side} padded`;
+
+/** The network's output for a sample, in whose element type it comes. */
+function addNetwork(builder: GraphBuilder, weights: Weights, config: MaskDifuserConfig, { elementType }: FusionJob, conditions: Conditions, sample: Tensor): Tensor {
+  const time = builder.input("time", { batch: 1, height: 1, width: 1, channels: maskDifuserTimeChannels(config) }, elementType);
+  const stored = elementType === "f32" ? sample : builder.add("sample stored", convert, [sample], { scale: 1, offset: 0, channels: 3, elementType });
+  return maskDifuserStep(builder, weights, config, conditions, stored, time);
+}
+
+function addNoise(builder: GraphBuilder, { height, width, channels }: Shape, name: string, settingsName: string): Tensor {
+  const settings = builder.input(settingsName, { batch: 1, height: 1, width: 1, channels: 8 });
+  return builder.add(name, normalNoise, [settings], { height, width, channels, originX: 0, originY: 0, quantiles: normalQuantileTable() });
+}
+
+/** What the sampler makes of the network's output: `next`, `x0` and `output range`. */
+function addSampler(builder: GraphBuilder, sample: Tensor, output: Tensor, noiseIsImported: boolean): void {
+  const previous = builder.input("previous", sample.shape);
+  const factors = builder.input("factors", { batch: 1, height: 1, width: 1, channels: SAMPLER_FACTORS.length });
   const x0 = builder.add("x0", samplerEstimate, [sample, output, factors], {});
-  const noise = noiseIsImported ? builder.input("noise", padded) : makeNoise("noise", "noise settings");
+  const noise = noiseIsImported ? builder.input("noise", sample.shape) : addNoise(builder, sample.shape, "noise", "noise settings");
   builder.output(builder.add("next", samplerNext, [sample, output, x0, noise, previous, factors], {}));
   builder.output(x0);
   builder.output(builder.add("output range", minMax, [output], {}));
-  if (!noiseIsImported) builder.output(makeNoise("start", "start settings"));
-  return builder.build();
+}
+
+/** The same in tiles: semantic features of the whole picture, everything else of a network in tiles, one sampler's update for all. */
+function tiledGraphs(weights: Weights, config: MaskDifuserConfig, job: FusionJob, padded: Shape, noiseIsImported: boolean, finish: Graph): TiledSamplingGraphs {
+  const once = new GraphBuilder();
+  const [first, second] = addPaddedPictures(once, job, padded);
+  const features = maskDifuserConditions(once, weights, config, first, second);
+  for (const tensor of [first, second, features.first, features.second]) once.output(tensor);
+  if (!noiseIsImported) once.output(addNoise(once, padded, "start", "start settings"));
+  const update = new GraphBuilder();
+  const sample = update.input("sample", padded);
+  update.output(sample);
+  addSampler(update, sample, update.input("output", padded), noiseIsImported);
+  const pictures = [...["first", "second"].map(paddedName), "sample"];
+  const graph = (height: number, width: number): Graph => {
+    const builder = new GraphBuilder();
+    const size = { ...padded, height, width };
+    const [one, two] = [builder.input(paddedName("first"), size, job.elementType), builder.input(paddedName("second"), size, job.elementType)];
+    const noisy = builder.input("sample", size);
+    const { content } = maskDifuserConditions(builder, weights, config, one, two);
+    const given = [features.first, features.second].map(({ name, shape, elementType }) => builder.input(`${name} of the whole picture`, shape, elementType)) as [Tensor, Tensor];
+    const conditions = { content, first: given[0], second: given[1], pictures: [one, two] as const };
+    builder.output(addNetwork(builder, weights, config, job, conditions, noisy));
+    return dropUnused(foldCombine(rewriteAll(builder.build())));
+  };
+  return {
+    once: dropUnused(rewriteAll(once.build())),
+    given: Object.fromEntries([features.first, features.second].map(({ name }) => [name, `${name} of the whole picture`])),
+    network: { height: padded.height, width: padded.width, graph, pictures, changing: ["sample"], multiple: multipleOf(config) },
+    update: update.build(),
+    finish,
+  };
 }
 
 function finishGraph(job: FusionJob, padded: Shape, steps: number): Graph {

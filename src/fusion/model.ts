@@ -10,8 +10,25 @@ import { runChecked } from "./finite.ts";
 import type { Picture } from "./picture.ts";
 import { checkPair, type Pair, preparePicture, type PreparedPicture, whiteLevel } from "./prepare.ts";
 import { type FusionJob, pictureScale, type Recipe } from "./recipe.ts";
-import { compileSampling, joinPlans, type KeptStep, prepareSteps, runSteps, type SamplingJob, type SamplingOptions, type SamplingPlans, type SamplingRecipe, type StepHooks } from "./sampling.ts";
+import {
+  compileSampling,
+  compileTiledSampling,
+  joinPlans,
+  joinTiledPlans,
+  type KeptStep,
+  prepareSteps,
+  prepareTiledSteps,
+  runner,
+  runSteps,
+  type SamplingJob,
+  type SamplingOptions,
+  type SamplingPlans,
+  type SamplingRecipe,
+  type StepHooks,
+  type TiledSamplingPlans,
+} from "./sampling.ts";
 import type { Task } from "./tasks.ts";
+import { compileTiledRecipe, joinTiledRecipe, runTiledRecipe, SMALLEST_TILE } from "./tiles.ts";
 
 /** A recipe with its weights, and where they come from. */
 export interface ModelSource {
@@ -34,6 +51,11 @@ export interface FuseOptions extends Omit<SamplingOptions, "task"> {
   readonly precision?: ElementType;
   /** The published pipeline to the letter, for comparing with papers. */
   readonly reference?: boolean;
+  /**
+   * Longest side of the overlapping tiles in which a network works, which needs less memory and more time; 64 or more. Without it there are
+   * tiles only where a picture does not fit the GPU's memory as a whole.
+   */
+  readonly tile?: number;
   /**
    * Gets the picture that a diffusion model sees in the noise after steps N, 2N, … but not after the last, finished like the fused
    * picture. The run waits for it; one that starts anew because the GPU was lost gives them again. N is `previewEvery`, 1 by default.
@@ -62,6 +84,8 @@ export interface FuseReport {
   readonly dispatches: number;
   /** Bytes of GPU memory. */
   readonly peakBytes: number;
+  /** Where it was done in tiles: the longest side of one. */
+  readonly tile?: number;
 }
 
 /** The fused picture in the inputs' number format: 16 bit if either is, float if either is. */
@@ -83,6 +107,7 @@ interface Ready {
   readonly session?: Session;
   /** Of a diffusion model, whose sessions are opened one after the other to save memory. */
   readonly plans?: SamplingPlans;
+  readonly tiledPlans?: TiledSamplingPlans;
 }
 
 /** A session whose outputs are the fused picture and its range, and what it took to get there. */
@@ -92,6 +117,7 @@ interface Finished {
   readonly temporary: boolean;
   readonly dispatches: number;
   readonly peakBytes: number;
+  readonly tile?: number;
   /** When compiling was done. */
   readonly compiled: number;
 }
@@ -105,6 +131,8 @@ export class Model {
   readonly #engine: Engine;
   readonly #source: (task: Task) => Promise<ModelSource>;
   readonly #constants = new Map<ModelSource, { device: Device; store: ConstantStore }>();
+  /** Tiles of kinds of fusion that do not fit the memory whole. */
+  readonly #tiles = new Map<string, number>();
   #ready: Ready | undefined;
 
   constructor(name: string, hasWeights: boolean, engine: Engine, source: (task: Task) => Promise<ModelSource>) {
@@ -138,10 +166,17 @@ export class Model {
 
   /** The plan that `fuse` would run, without allocating anything; `operations` are those of all steps of a diffusion model. */
   async plan(pair: Pair, options: FuseOptions = {}): Promise<Plan & { readonly steps?: number }> {
-    const { job, recipe, task } = await this.#prepare(pair, options);
-    if (!("sample" in recipe)) return this.#compile(rewriteAll(recipe.graph(job)));
-    const sampling = recipe.sample(job, { ...options, task });
-    return joinPlans(compileSampling(sampling.graphs(), (graph) => this.#compile(graph)), sampling.steps.length);
+    const { job, recipe, task, name } = await this.#prepare(pair, options);
+    const build = (graph: Graph): Plan => this.#compile(graph);
+    return this.#inTiles(name, job, recipe, options, (tile) => {
+      if (!("sample" in recipe)) {
+        const tiled = tile !== undefined && recipe.tiles?.(job);
+        return tiled ? joinTiledRecipe(compileTiledRecipe(tiled, tile, build)) : build(rewriteAll(recipe.graph(job)));
+      }
+      const sampling = recipe.sample(job, { ...options, task });
+      const steps = sampling.steps.length;
+      return tile === undefined ? joinPlans(compileSampling(sampling.graphs(), build), steps) : joinTiledPlans(compileTiledSampling(sampling.tiles(), tile, build), steps);
+    });
   }
 
   /** The graphs that `fuse` would run, of which `sinter tune` measures the operators. */
@@ -152,14 +187,14 @@ export class Model {
     return [once, step, finish];
   }
 
-  async #prepare(pair: Pair, options: FuseOptions): Promise<{ job: FusionJob; recipe: ModelSource["recipe"]; task: Task }> {
+  async #prepare(pair: Pair, options: FuseOptions): Promise<{ job: FusionJob; recipe: ModelSource["recipe"]; task: Task; name: string }> {
     checkPair(pair);
     const scale = pictureScale({ reference: options.reference ?? false });
     const job = this.#job(pair, preparePicture(pair.first, scale), preparePicture(pair.second, scale), options);
     const task = options.task ?? "infrared-visible";
     const { recipe, name } = await this.#source(task);
     checkSampling(recipe, options, name);
-    return { job, recipe, task };
+    return { job, recipe, task, name };
   }
 
   dispose(): void {
@@ -189,10 +224,13 @@ export class Model {
       const { width, height } = pair.first;
       return { width, height, channels: tensor?.shape.channels === 3 ? 3 : 1, data: encode(fused, scale, pair, rounding) };
     };
-    const { session, compiled, temporary, ...report } =
+    const { session, compiled, temporary, ...report } = await this.#inTiles(source.name, job, recipe, options, (tile) =>
       "sample" in recipe
-        ? await this.#sample(source, job, recipe.sample(job, { ...options, task }), pictures, options, readPicture, resume)
-        : await this.#runOnce(source, job, recipe, pictures, options);
+        ? this.#sample(source, job, recipe.sample(job, { ...options, task }), pictures, options, readPicture, resume, tile)
+        : tile === undefined
+          ? this.#runOnce(source, job, recipe, pictures, options)
+          : this.#runTiles(source, job, recipe, pictures, options, tile),
+    );
     try {
       const range = await session.read("range");
       const ran = performance.now();
@@ -204,7 +242,7 @@ export class Model {
       }
       const picture = await readPicture(session);
       const raw = session.plan.outputs.some(({ tensor }) => tensor.name === "output") ? await session.read("output") : undefined;
-      if (!("sample" in recipe)) options.onProgress?.({ phase: "run", done: 1, total: 1 });
+      if (!("sample" in recipe) && report.tile === undefined) options.onProgress?.({ phase: "run", done: 1, total: 1 });
       const seconds = {
         compile: (compiled - prepared) / 1000,
         prepare: (prepared - started) / 1000,
@@ -230,6 +268,29 @@ export class Model {
     return { session, temporary: false, compiled, dispatches: session.plan.dispatches.length, peakBytes: session.plan.peakBytes };
   }
 
+  /** A model that is one graph, in tiles. */
+  async #runTiles(source: ModelSource, job: FusionJob, recipe: Recipe, pictures: Pictures, { onProgress, signal, debug = false }: FuseOptions, tile: number): Promise<Finished> {
+    const tiled = recipe.tiles?.(job);
+    if (!tiled) throw noTiles(source.name);
+    const plans = compileTiledRecipe(tiled, tile, (graph) => this.#compile(graph));
+    signal?.throwIfAborted();
+    this.#ready?.session?.dispose();
+    this.#ready = undefined;
+    let compiled: number | undefined;
+    const session = await runTiledRecipe(plans, pictures, {
+      // Kernels compile when their plan is opened; all of them are once the first tile has run.
+      open: (plan) => this.#open(source, plan, compiled === undefined ? onProgress : undefined),
+      run: runner(debug, "the only run"),
+      onTile: (done, total) => {
+        compiled ??= performance.now();
+        onProgress?.({ phase: "run", done, total });
+        signal?.throwIfAborted();
+      },
+    });
+    const { dispatches, peakBytes } = joinTiledRecipe(plans);
+    return { session, temporary: true, compiled: compiled ?? performance.now(), dispatches: dispatches.length, peakBytes, tile };
+  }
+
   async #openRecipe(source: ModelSource, key: string, job: FusionJob, recipe: Recipe, { onProgress, signal }: FuseOptions): Promise<Session> {
     const plan = this.#compile(rewriteAll(recipe.graph(job)));
     signal?.throwIfAborted();
@@ -249,17 +310,23 @@ export class Model {
     { onProgress, onPreview, previewEvery, signal, debug }: FuseOptions,
     readPicture: (finish: Session) => Promise<Picture>,
     resume: Resume,
+    tile: number | undefined,
   ): Promise<Finished> {
     const total = sampling.steps.length;
-    const key = `${source.name} ${JSON.stringify(job)}, ${total} steps, ${sampling.start ? "imported" : "made"} noise`;
-    const plans = this.#isReady(key)?.plans ?? compileSampling(sampling.graphs(), (graph) => this.#compile(graph));
-    this.#ready = { key, device: this.#engine.context.device, plans };
+    const key = `${source.name} ${JSON.stringify(job)}, ${total} steps, ${sampling.start ? "imported" : "made"} noise, ${tile ?? "no"} tiles`;
+    const ready = this.#isReady(key);
+    const build = (graph: Graph): Plan => this.#compile(graph);
+    const tiled = tile === undefined ? undefined : (ready?.tiledPlans ?? compileTiledSampling(sampling.tiles(), tile, build));
+    const whole = tiled ? undefined : (ready?.plans ?? compileSampling(sampling.graphs(), build));
+    this.#ready = { key, device: this.#engine.context.device, ...(whole && { plans: whole }), ...(tiled && { tiledPlans: tiled }) };
     signal?.throwIfAborted();
-    const open = (plan: Plan): Promise<Session> => this.#open(source, plan, onProgress);
-    const step = await prepareSteps(open, plans, sampling, pictures, debug);
+    let running = false;
+    const open = (plan: Plan): Promise<Session> => this.#open(source, plan, running ? undefined : onProgress);
+    const step = tiled ? await prepareTiledSteps(open, tiled, sampling, pictures, debug, signal) : await prepareSteps(open, whole as SamplingPlans, sampling, pictures, debug);
     let finish: Session | undefined;
     try {
-      const finishing = await open(plans.finish);
+      const finishing = await open((tiled ?? (whole as SamplingPlans)).finish);
+      running = true;
       finish = finishing;
       const compiled = performance.now();
       await runSteps(step, finishing, sampling, {
@@ -270,13 +337,37 @@ export class Model {
         onStep: (done) => onProgress?.({ phase: "run", done, total }),
         onPreview: onPreview && (async (done) => onPreview({ step: done, total, picture: await readPicture(finishing) })),
       });
-      const { dispatches, peakBytes } = joinPlans(plans, total);
-      return { session: finishing, temporary: true, compiled, dispatches: dispatches.length, peakBytes };
+      const { dispatches, peakBytes } = tiled ? joinTiledPlans(tiled, total) : joinPlans(whole as SamplingPlans, total);
+      return { session: finishing, temporary: true, compiled, dispatches: dispatches.length, peakBytes, ...(tile !== undefined && { tile }) };
     } catch (error) {
       finish?.dispose();
       throw error;
     } finally {
       step.dispose();
+    }
+  }
+
+  /**
+   * Does a piece of work whole, or where that does not fit the memory with the longest tiles that do; with the tiles asked for, if any are.
+   *
+   * @throws SinterError `NO_TILES` when they are asked of a formula
+   */
+  async #inTiles<Result>(name: string, job: FusionJob, recipe: ModelSource["recipe"], options: FuseOptions, attempt: (tile: number | undefined) => Result | Promise<Result>): Promise<Result> {
+    const canTile = "sample" in recipe || recipe.tiles !== undefined;
+    if (options.tile !== undefined && !canTile) throw noTiles(name);
+    const key = `${name} ${JSON.stringify(job)}`;
+    let tile = options.tile ?? this.#tiles.get(key);
+    for (;;) {
+      try {
+        const result = await attempt(tile);
+        if (tile !== undefined && options.tile === undefined) this.#tiles.set(key, tile);
+        return result;
+      } catch (error) {
+        if (!(error instanceof SinterError && error.code === "OUT_OF_MEMORY") || options.tile !== undefined || !canTile) throw error;
+        const shorter = Math.floor(((tile ?? Math.max(job.width, job.height)) * 3) / 4 / 16) * 16;
+        if (shorter < SMALLEST_TILE) throw error;
+        tile = shorter;
+      }
     }
   }
 
@@ -308,6 +399,9 @@ export class Model {
     return Session.create(plan, device, pipelines, constants.store, (done, total) => onProgress?.({ phase: "compile", done, total }));
   }
 }
+
+const noTiles = (name: string): SinterError =>
+  new SinterError("NO_TILES", `${name} is a formula, which needs little memory: it has no tiles.`, { where: "--tile", fix: "Leave out --tile." });
 
 /** The options for diffusion models alone, with their flags on the command line. */
 const SAMPLING_OPTIONS = [

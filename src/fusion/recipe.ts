@@ -1,5 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import type { ElementType } from "../kernels/tensor.ts";
+import type { TiledRecipe } from "./tiles.ts";
 
 /** What decides the graph of a fusion: sizes and options, never pixels. */
 export interface FusionJob {
@@ -25,4 +26,6 @@ export interface Recipe {
    * `minMax` of the fused picture or of what it is made from; `output`, a network's own output.
    */
   graph(job: FusionJob): Graph;
+  /** The same in tiles, which need less memory; formulas have none. */
+  tiles?(job: FusionJob): TiledRecipe;
 }

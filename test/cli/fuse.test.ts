@@ -104,6 +104,20 @@ describe("sinter fuse", () => {
     expect(await readFile(file("again.png"))).toEqual(bytes);
   });
 
+  it("works in tiles with --tile, and says so", async () => {
+    await writeImage(file("wide-ir.png"), grey(96, 70));
+    await writeImage(file("wide-vis.png"), coloured(96, 70));
+    const whole = await sinter("fuse", "wide-ir.png", "wide-vis.png", "-o", "whole.png");
+    const tiled = await sinter("fuse", "wide-ir.png", "wide-vis.png", "-o", "tiled.png", "--tile", "64", "--json");
+    expect([whole.exitCode, tiled.exitCode], tiled.stderr).toEqual([0, 0]);
+    expect(JSON.parse(tiled.stdout)).toMatchObject({ files: [{ tile: 64 }] });
+    const [a, b] = [await readImage(file("whole.png")), await readImage(file("tiled.png"))];
+    expect(a.data.every((value, i) => Math.abs(value - (b.data[i] ?? 0)) <= 1)).toBe(true);
+    const small = await sinter("fuse", "ir.png", "vis.png", "-o", "small.png", "--tile", "8");
+    expect(small.exitCode).toBe(2);
+    expect(small.stderr).toContain("64");
+  });
+
   it("prints the plan with --dry-run, and writes nothing", async () => {
     const run = await sinter("fuse", "ir.png", "vis.png", "-o", "planned.png", "--dry-run");
     expect(run.exitCode, run.stderr).toBe(0);

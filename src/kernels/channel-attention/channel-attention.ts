@@ -1,5 +1,5 @@
-import { defineKernel, type Dispatch, type Operator, rowsBinding, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
-import { formatShape, rowBytes, type TensorView, vectors } from "../tensor.ts";
+import { defineKernel, type Dispatch, type Operator, type OperatorJob, rowsBinding, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { formatShape, rowBytes, type Shape, type TensorView, vectors } from "../tensor.ts";
 import { packVector, type Weight } from "../weights.ts";
 import correlationCode from "./correlation.wgsl";
 import sumChunksCode from "./sum-chunks.wgsl";
@@ -25,101 +25,152 @@ const weightsKernel = defineKernel("channel-attention/weights", weightsCode);
 const SUMS = 6;
 const CHUNK_PIXELS = 8192;
 
+function checkInputs(name: string, inputs: readonly Shape[], { heads, temperature }: ChannelAttentionAttributes): Shape {
+  const [query, key] = inputs;
+  if (!query || !key || inputs.length !== 2 || formatShape(query) !== formatShape(key)) return shapeError(name, "expected q and k of equal shape", inputs);
+  if (query.channels % heads !== 0 || temperature.data.length !== heads) {
+    return shapeError(name, `${heads} heads do not divide the channels, or ${temperature.name} has ${temperature.data.length} values`, inputs);
+  }
+  return query;
+}
+
+const pairsOf = ({ channels }: Shape, { heads }: ChannelAttentionAttributes): ReturnType<typeof sharedVectors> => sharedVectors(channels, channels / heads);
+
+const sumsShape = (query: Shape, attributes: ChannelAttentionAttributes): Shape => ({ batch: query.batch, height: pairsOf(query, attributes).pairs.length, width: SUMS, channels: 4 });
+
+const weightsShape = ({ batch, channels }: Shape): Shape => ({ batch, height: 1, width: vectors(channels) * 4, channels });
+
 export const channelAttentionWeights: Operator<ChannelAttentionAttributes> = {
   name: "channelAttentionWeights",
 
-  outputShape(inputs, { heads, temperature }) {
-    const [query, key] = inputs;
-    if (!query || !key || inputs.length !== 2 || formatShape(query) !== formatShape(key)) {
-      return shapeError("channelAttentionWeights", "expected q and k of equal shape", inputs);
-    }
-    if (query.channels % heads !== 0 || temperature.data.length !== heads) {
-      return shapeError("channelAttentionWeights", `${heads} heads do not divide the channels, or ${temperature.name} has ${temperature.data.length} values`, inputs);
-    }
-    return { batch: query.batch, height: 1, width: vectors(query.channels) * 4, channels: query.channels };
+  outputShape: (inputs, attributes) => weightsShape(checkInputs("channelAttentionWeights", inputs, attributes)),
+
+  outputType: () => "f32",
+
+  dispatches(job): Dispatch[] {
+    const [query] = job.inputs as [TensorView];
+    const sums = job.scratch("sums", sumsShape(query.shape, job.attributes));
+    return [...sumDispatches(job, sums), weightsDispatch(job, sums)];
+  },
+};
+
+/**
+ * The first half of `channelAttentionWeights`: sums over all pixels, those of the parts of a picture added being those of the picture.
+ * Inputs: q and k. Output: batch × pairs of vectors of four channels that share a head × 6 × 4, f32.
+ */
+export const channelAttentionSums: Operator<ChannelAttentionAttributes> = {
+  name: "channelAttentionSums",
+
+  outputShape: (inputs, attributes) => sumsShape(checkInputs("channelAttentionSums", inputs, attributes), attributes),
+
+  outputType: () => "f32",
+
+  dispatches: (job) => sumDispatches(job, job.output),
+};
+
+/** The second half of `channelAttentionWeights`. Input: what `channelAttentionSums` gives for so many `channels`. */
+export const channelAttentionOfSums: Operator<ChannelAttentionAttributes & { readonly channels: number }> = {
+  name: "channelAttentionOfSums",
+
+  outputShape(inputs, attributes) {
+    const [sums] = inputs;
+    const query = { batch: sums?.batch ?? 1, height: 1, width: 1, channels: attributes.channels };
+    if (!sums || inputs.length !== 1 || formatShape(sums) !== formatShape(sumsShape(query, attributes))) return shapeError("channelAttentionOfSums", "expected the sums", inputs);
+    return weightsShape(query);
   },
 
   outputType: () => "f32",
 
-  dispatches({ inputs, output, attributes, traits, scratch }): Dispatch[] {
-    const [query, key] = inputs as [TensorView, TensorView];
-    const { batch, height, width, channels } = query.shape;
-    const headChannels = channels / attributes.heads;
-    const { pairs, pairOf } = sharedVectors(channels, headChannels);
-    const chunkRows = Math.max(1, Math.floor(CHUNK_PIXELS / width));
-    const chunks = Math.ceil(height / chunkRows);
-    const partialSums = scratch("partial sums", { batch, height: pairs.length * chunks, width: SUMS, channels: 4 });
-    const sums = scratch("sums", { batch, height: pairs.length, width: SUMS, channels: 4 });
-    const f16 = query.storage.elementType === "f16" ? 1 : 0;
-    const lanes = 64;
-
-    const chunkBytes = chunkRows * Math.max(rowBytes(query), rowBytes(key));
-    const chunksPerBand = Math.max(1, Math.floor(traits.maxStorageBufferBindingSize / chunkBytes) - 1);
-    const fits = batch * height * Math.max(rowBytes(query), rowBytes(key)) <= traits.maxStorageBufferBindingSize;
-    const bands = fits
-      ? [{ firstBatch: 0, batchCount: batch, firstChunk: 0, chunkCount: chunks }]
-      : Array.from({ length: batch * Math.ceil(chunks / chunksPerBand) }, (_, i) => {
-          const firstChunk = Math.floor(i / batch) * chunksPerBand;
-          return { firstBatch: i % batch, batchCount: 1, firstChunk, chunkCount: Math.min(chunksPerBand, chunks - firstChunk) };
-        });
-    const correlations = bands.map(({ firstBatch, batchCount, firstChunk, chunkCount }): Dispatch => {
-      const first = firstBatch * height + firstChunk * chunkRows;
-      const count = fits ? batch * height : Math.min(chunkCount * chunkRows, height - firstChunk * chunkRows);
-      const boundQuery = rowsBinding(query, first, count, traits);
-      const boundKey = rowsBinding(key, first, count, traits);
-      return {
-        kernel: correlationKernel,
-        defines: { F16: f16 },
-        constants: { LANES: lanes },
-        uniforms: {
-          query: viewUniform(boundQuery),
-          key: viewUniform(boundKey),
-          height,
-          first_batch: firstBatch,
-          first_chunk: firstChunk,
-          chunk_rows: chunkRows,
-          chunks,
-          pairs: pairs.length,
-        },
-        bindings: {
-          query: boundQuery,
-          key: boundKey,
-          pairs: { constant: { key: `attention pairs ${channels}/${headChannels}`, elementType: "f32", length: pairs.length, pack: () => Float32Array.from(pairs.flat()) } },
-          partial_sums: wholeBinding(partialSums),
-        },
-        workgroups: [chunkCount, pairs.length, batchCount],
-        operations: batchCount * chunkCount * chunkRows * width * pairs.length * 48,
-      };
-    });
-    const sumCount = batch * pairs.length * SUMS;
-    return [
-      ...correlations,
-      {
-        kernel: sumChunksKernel,
-        defines: {},
-        constants: { LANES: lanes },
-        uniforms: { chunks, count: sumCount },
-        bindings: { partial_sums: wholeBinding(partialSums), sums: wholeBinding(sums) },
-        workgroups: [Math.ceil(sumCount / lanes), 1, 1],
-        operations: sumCount * chunks * 4,
-      },
-      {
-        kernel: weightsKernel,
-        defines: {},
-        constants: { LANES: lanes },
-        uniforms: { pairs: pairs.length, channels, head_channels: headChannels },
-        bindings: {
-          sums: wholeBinding(sums),
-          temperature: { constant: packVector(attributes.temperature, attributes.heads) },
-          pair_of: { constant: { key: `attention pair table ${channels}/${headChannels}`, elementType: "f32", length: pairOf.length / 4, pack: () => pairOf } },
-          output: wholeBinding(output),
-        },
-        workgroups: [Math.ceil(vectors(channels) / lanes), batch, 1],
-        operations: batch * channels * headChannels * 20,
-      },
-    ];
+  dispatches(job) {
+    const [sums] = job.inputs as [TensorView];
+    return [weightsDispatch(job, sums)];
   },
 };
+
+function sumDispatches({ inputs, attributes, traits, scratch }: Pick<OperatorJob<ChannelAttentionAttributes>, "inputs" | "attributes" | "traits" | "scratch">, sums: TensorView): Dispatch[] {
+  const [query, key] = inputs as [TensorView, TensorView];
+  const { batch, height, width, channels } = query.shape;
+  const headChannels = channels / attributes.heads;
+  const { pairs } = sharedVectors(channels, headChannels);
+  const chunkRows = Math.max(1, Math.floor(CHUNK_PIXELS / width));
+  const chunks = Math.ceil(height / chunkRows);
+  const partialSums = scratch("partial sums", { batch, height: pairs.length * chunks, width: SUMS, channels: 4 });
+  const f16 = query.storage.elementType === "f16" ? 1 : 0;
+  const lanes = 64;
+
+  const chunkBytes = chunkRows * Math.max(rowBytes(query), rowBytes(key));
+  const chunksPerBand = Math.max(1, Math.floor(traits.maxStorageBufferBindingSize / chunkBytes) - 1);
+  const fits = batch * height * Math.max(rowBytes(query), rowBytes(key)) <= traits.maxStorageBufferBindingSize;
+  const bands = fits
+    ? [{ firstBatch: 0, batchCount: batch, firstChunk: 0, chunkCount: chunks }]
+    : Array.from({ length: batch * Math.ceil(chunks / chunksPerBand) }, (_, i) => {
+        const firstChunk = Math.floor(i / batch) * chunksPerBand;
+        return { firstBatch: i % batch, batchCount: 1, firstChunk, chunkCount: Math.min(chunksPerBand, chunks - firstChunk) };
+      });
+  const correlations = bands.map(({ firstBatch, batchCount, firstChunk, chunkCount }): Dispatch => {
+    const first = firstBatch * height + firstChunk * chunkRows;
+    const count = fits ? batch * height : Math.min(chunkCount * chunkRows, height - firstChunk * chunkRows);
+    const boundQuery = rowsBinding(query, first, count, traits);
+    const boundKey = rowsBinding(key, first, count, traits);
+    return {
+      kernel: correlationKernel,
+      defines: { F16: f16 },
+      constants: { LANES: lanes },
+      uniforms: {
+        query: viewUniform(boundQuery),
+        key: viewUniform(boundKey),
+        height,
+        first_batch: firstBatch,
+        first_chunk: firstChunk,
+        chunk_rows: chunkRows,
+        chunks,
+        pairs: pairs.length,
+      },
+      bindings: {
+        query: boundQuery,
+        key: boundKey,
+        pairs: { constant: { key: `attention pairs ${channels}/${headChannels}`, elementType: "f32", length: pairs.length, pack: () => Float32Array.from(pairs.flat()) } },
+        partial_sums: wholeBinding(partialSums),
+      },
+      workgroups: [chunkCount, pairs.length, batchCount],
+      operations: batchCount * chunkCount * chunkRows * width * pairs.length * 48,
+    };
+  });
+  const sumCount = batch * pairs.length * SUMS;
+  return [
+    ...correlations,
+    {
+      kernel: sumChunksKernel,
+      defines: {},
+      constants: { LANES: lanes },
+      uniforms: { chunks, count: sumCount },
+      bindings: { partial_sums: wholeBinding(partialSums), sums: wholeBinding(sums) },
+      workgroups: [Math.ceil(sumCount / lanes), 1, 1],
+      operations: sumCount * chunks * 4,
+    },
+  ];
+}
+
+function weightsDispatch({ output, attributes }: Pick<OperatorJob<ChannelAttentionAttributes>, "output" | "attributes">, sums: TensorView): Dispatch {
+  const { batch, channels } = output.shape;
+  const headChannels = channels / attributes.heads;
+  const { pairs, pairOf } = sharedVectors(channels, headChannels);
+  const lanes = 64;
+  return {
+    kernel: weightsKernel,
+    defines: {},
+    constants: { LANES: lanes },
+    uniforms: { pairs: pairs.length, channels, head_channels: headChannels },
+    bindings: {
+      sums: wholeBinding(sums),
+      temperature: { constant: packVector(attributes.temperature, attributes.heads) },
+      pair_of: { constant: { key: `attention pair table ${channels}/${headChannels}`, elementType: "f32", length: pairOf.length / 4, pack: () => pairOf } },
+      output: wholeBinding(output),
+    },
+    workgroups: [Math.ceil(vectors(channels) / lanes), batch, 1],
+    operations: batch * channels * headChannels * 20,
+  };
+}
 
 /** The pairs (vector of q, vector of k) that hold channels of one head, and the table from a pair to its number. */
 function sharedVectors(channels: number, headChannels: number): { pairs: [number, number, number, number][]; pairOf: Float32Array } {
