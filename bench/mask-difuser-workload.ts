@@ -13,7 +13,7 @@ import { rewriteAll } from "../src/graph/rewrites.ts";
 import type { ElementType } from "../src/kernels/tensor.ts";
 import type { Weight } from "../src/kernels/weights.ts";
 import { type MaskDifuserConfig, maskDifuserStep, maskDifuserTimeBiases, maskDifuserTimeChannels, type Weights } from "../src/models/mask-difuser/network.ts";
-import { foldCombine } from "../src/models/mask-difuser/rewrites.ts";
+import { foldMaskDifuser } from "../src/models/mask-difuser/rewrites.ts";
 import { ruleWeight } from "../test/weight-rule.ts";
 import { scatteredValues } from "./statistics.ts";
 import { cacheFolder, channelsFirst, channelsLast, type PeerNetwork, randomPicture, type Size, type Workload, writeWeights } from "./workload.ts";
@@ -132,7 +132,7 @@ function peerStep(name: string, config: MaskDifuserConfig, weights: Weights, { w
     name: `Mask-DiFuser ${name}, one step ${width}×${height}`,
     file: `mask-difuser-${name}-${width}x${height}.onnx`,
     exportArguments: ["--network", "mask-difuser", "--weights", weightsFile, "--size", `${width}x${height}`, "--config", JSON.stringify(config)],
-    graph: foldCombine(rewriteAll(graph)),
+    graph: rewriteAll(foldMaskDifuser(graph, CHANGING)),
     plainGraph: graph,
     inputs: { ...inputs, time: maskDifuserTimeBiases(weights, config, PEER_TIMESTEP) },
     theirInputs: { ...theirInputs, timestep: { data: Float32Array.of(PEER_TIMESTEP), dims: [1] } },
@@ -140,6 +140,9 @@ function peerStep(name: string, config: MaskDifuserConfig, weights: Weights, { w
     heads: 1,
   };
 }
+
+/** Inputs of a step that change from step to step, which decides how the rewrites divide the work. */
+const CHANGING = ["sample", "time"];
 
 /** The encoders' weights are not part of a step. */
 const isUsed = (name: string): boolean => !name.startsWith("encoder.") && !name.startsWith("content_encoder.");

@@ -63,6 +63,7 @@ for (const [key, { name, official }] of chosen) {
     mertens: ["--model", "mertens"],
     "ReFusion, official": ["--weights", join(values.official, official)],
     "ReFusion, shipped": ["--model", "refusion"],
+    "Mask-DiFuser, shipped": ["--model", "mask-difuser"],
   };
   const fused = [];
   for (const [label, flags] of Object.entries(methods)) {

@@ -7,15 +7,29 @@ FILE: .safetensors, checkpoint.pt or a published .pth. Luma only: stretched to 0
 
 import argparse
 import os
+import sys
 
 import cv2
 import numpy as np
 import torch
 
-from data import TASKS, list_pairs, make_target, read_luma
-from metrics import qabf, vif
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+
+from common.metrics import qabf, vif
+from common.pairs import TASKS, list_pairs, make_target, read_luma
+from common.weights import read_safetensors
 from model import Fusion
-from weights import read_fusion_weights
+
+
+def read_fusion_weights(path):
+    """State dict of F from a .safetensors file, a checkpoint.pt of train.py or a published .pth file."""
+    if path.endswith(".safetensors"):
+        return read_safetensors(path)[0]
+    state = torch.load(path, map_location="cpu")
+    if "average" in state:
+        return state["average"]
+    # Published files store every convolution twice: X.weight and X.conv.weight.
+    return {name: tensor for name, tensor in state.items() if not name.endswith(".conv.weight")}
 
 
 def to_8bit(image):

@@ -6,11 +6,14 @@
 import argparse
 import json
 import os
+import sys
 
 import torch
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+
+from common.weights import write_safetensors
 from model import CONFIG
-from weights import write_safetensors
 
 # The configuration as Sinter's checkpoint reader names its fields (src/checkpoints/refusion-format.ts).
 SAVED_CONFIG = {

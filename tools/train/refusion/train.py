@@ -8,13 +8,17 @@ import copy
 import csv
 import math
 import os
+import sys
 import time
 
 import numpy as np
 import torch
 from torch.nn.utils.stateless import functional_call
 
-from data import TASKS, Crops
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+
+from common.pairs import TASKS
+from data import Crops
 from losses import fixed_loss, fusion_loss, imitation_loss, reconstruction_loss
 from model import Fusion, LossProposal, Reconstruction
 

@@ -7,19 +7,19 @@ import struct
 import numpy as np
 import torch
 
-DTYPES = {"F16": np.float16, "F32": np.float32}
+DTYPES = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 
 
-def write_safetensors(path, tensors, metadata):
-    """Every tensor as float16, names in order. metadata: strings to strings."""
+def write_safetensors(path, tensors, metadata, dtype="F16"):
+    """Every tensor as `dtype`, names in order. metadata: strings to strings."""
     header, chunks, offset = {"__metadata__": metadata}, [], 0
     for name in sorted(tensors):
         values = tensors[name].detach().numpy()
-        rounded = np.ascontiguousarray(values.astype("<f2"))
+        rounded = np.ascontiguousarray(values.astype(DTYPES[dtype]))
         if not np.isfinite(rounded).all():
-            raise SystemExit(f"{name} holds values that float16 cannot hold (largest {np.abs(values).max()})")
+            raise SystemExit(f"{name} holds values that {dtype} cannot hold (largest {np.abs(values).max()})")
         data = rounded.tobytes()
-        header[name] = {"dtype": "F16", "shape": list(values.shape), "data_offsets": [offset, offset + len(data)]}
+        header[name] = {"dtype": dtype, "shape": list(values.shape), "data_offsets": [offset, offset + len(data)]}
         chunks.append(data)
         offset += len(data)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -42,14 +42,3 @@ def read_safetensors(path):
         values = np.frombuffer(data[start:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
         tensors[name] = torch.from_numpy(values.astype(np.float32))
     return tensors, metadata
-
-
-def read_fusion_weights(path):
-    """State dict of F from a .safetensors file, a checkpoint.pt of train.py or a published .pth file."""
-    if path.endswith(".safetensors"):
-        return read_safetensors(path)[0]
-    state = torch.load(path, map_location="cpu")
-    if "average" in state:
-        return state["average"]
-    # Published files store every convolution twice: X.weight and X.conv.weight.
-    return {name: tensor for name, tensor in state.items() if not name.endswith(".conv.weight")}
