@@ -68,7 +68,9 @@ const schedule = ({ timesteps }: MaskDifuserConfig): NoiseSchedule => noiseSched
 
 function samplerSteps(config: MaskDifuserConfig, { reference }: FusionJob, { task, steps, sampler, eta }: Options): SamplerStep[] {
   const points = reference ? maskDifuserTimesteps(schedule(config), steps) : trailingTimesteps(schedule(config), steps);
-  const options = { prediction: config.prediction, clip: x0ClipRange(task) };
+  // The published wider ranges of some tasks are for an x_0 that is computed from the noise; one that is predicted was trained within −1..1.
+  const clip = config.prediction === "x0" ? ([-1, 1] as const) : x0ClipRange(task);
+  const options = { prediction: config.prediction, clip };
   if (sampler === "ddim") return ddimSteps(points, { ...options, eta, reference });
   return sampler === "ddpm" ? ddpmSteps(points, options) : dpmSolverSteps(points, options);
 }

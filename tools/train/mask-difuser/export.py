@@ -21,9 +21,13 @@ def main():
     parser.add_argument("folder", help="folder for mask-difuser-small.safetensors (published schedule: mask-difuser)")
     args = parser.parse_args()
     state = torch.load(args.checkpoint, map_location="cpu")
+    config = state["config"]
+    if not state["published"]:
+        # Sampling steps where a user names none: more do not change the small model's picture.
+        config = {**config, "steps": 1}
     metadata = {
         "model": "mask-difuser",
-        "config": json.dumps(state["config"], separators=(",", ":")),
+        "config": json.dumps(config, separators=(",", ":")),
         "source": "trained from random weights by tools/train/mask-difuser",
         "licence": "Apache-2.0",
         "steps": str(sum(state["counts"].values())),
