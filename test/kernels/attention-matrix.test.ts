@@ -21,7 +21,6 @@ const withMatrix = (traits: DeviceTraits, shape: SubgroupMatrix): DeviceTraits =
 const emulated = attentionBy(() => ({
   kernel: emulateSubgroupMatrices(MATRIX_KERNEL, ["stage", "weights"], "scores"),
   defines: { M: 4, N: 8, K: 8, QUERIES: 16, KEYS: 16, SUBGROUPS: 4, DOWN: 1, ACROSS: 2, VALUES_ACROSS: 2, CHUNK: 2, STAGE: 128 },
-  uniforms: {},
   lanes: 4 * EMULATED_LANES,
   queries: 16,
   valueBlocks: 1,

@@ -6,6 +6,7 @@ import { defaultFirst, type VariantTable } from "../variants.ts";
 import { matrixAttention } from "./matrix.ts";
 import { ATTENTION_TILES, type AttentionKernel, tiledAttention } from "./tiled.ts";
 import code from "./attention.wgsl";
+import operandsCode from "./operands.wgsl";
 import subgroupCode from "./subgroup.wgsl";
 
 /**
@@ -20,8 +21,8 @@ export interface AttentionAttributes {
   readonly scale: number;
 }
 
-const kernel = defineKernel("attention", code);
-const subgroupKernel = enabling(["subgroups"], defineKernel("attention/subgroup", subgroupCode));
+const kernel = defineKernel("attention", operandsCode, code);
+const subgroupKernel = enabling(["subgroups"], defineKernel("attention/subgroup", operandsCode, subgroupCode));
 
 /** The widest head: a lane keeps the sums of four queries in registers. */
 const MAX_HEAD_CHANNELS = 512;
@@ -52,7 +53,6 @@ function subgroupAttention(valueVectors: number): AttentionKernel {
   return {
     kernel: subgroupKernel,
     defines: { SUBGROUP, QUERY_GROUPS, QUERY_QUADS: queries / 4, VECTOR_TURNS: turns, RESULTS: turns * queries },
-    uniforms: { turns },
     lanes,
     queries: queries * (lanes / SUBGROUP),
     valueBlocks,
@@ -75,7 +75,6 @@ function registerAttention(valueVectors: number): AttentionKernel {
       SCORES: columns * keysPerLane * groups,
       VECTOR_TURNS: Math.ceil(valueVectors / columns),
     },
-    uniforms: {},
     lanes,
     queries: groups * 4,
     valueBlocks: 1,
@@ -167,7 +166,7 @@ export const attention: Operator<AttentionAttributes> = {
           query_vectors: headVectors(query.shape, heads),
           value_vectors: headVectors(value.shape, heads),
           scale,
-          ...variant.uniforms,
+          turns: variant.defines["VECTOR_TURNS"] ?? 1,
         },
         bindings: { query: source, key: boundKey, value: boundValue, output: bound, ...(bias && { bias: boundBias }) },
         workgroups: [...gridOf(Math.ceil((band.rowCount * width) / variant.queries), traits), band.batchCount * heads * variant.valueBlocks],

@@ -2,10 +2,11 @@ import type { DeviceTraits } from "../../runtime/device.ts";
 import { defineKernel, enabling } from "../kernel.ts";
 import type { ElementType } from "../tensor.ts";
 import type { AttentionKernel } from "./tiled.ts";
+import operandsCode from "./operands.wgsl";
 import code from "./matrix.wgsl";
 
 /** For subgroup matrices of any size. */
-export const MATRIX_KERNEL = enabling(["chromium_experimental_subgroup_matrix", "subgroups"], defineKernel("attention/matrix", code));
+export const MATRIX_KERNEL = enabling(["chromium_experimental_subgroup_matrix", "subgroups"], defineKernel("attention/matrix", operandsCode, code));
 
 const SUBGROUPS = 4;
 /** More value channels would take more than half of a thread's registers for sums. */
@@ -58,7 +59,6 @@ export function matrixAttention(valueVectors: number, elementType: ElementType, 
       CHUNK: chunk,
       STAGE: stage,
     },
-    uniforms: {},
     lanes,
     queries,
     valueBlocks: 1,

@@ -21,7 +21,6 @@
 #define CHUNK 4
 // The larger of (QUERIES + KEYS) * (CHUNK + 2) and K * (VALUES_ACROSS * N / 4 + 2)
 #define STAGE 576
-#define BIAS 0
 
 // A multiple of QUERIES and of the lanes of SUBGROUPS subgroups
 override LANES: u32 = 128;
@@ -32,34 +31,6 @@ const VALUE_VECTORS = VALUES_ACROSS * N / 4;
 const VALUE_ROW = VALUE_VECTORS + 2;
 const SCORE_ROW = KEYS / 4 + 1;
 const WEIGHT_ROW = KEYS / 4 + 2;
-
-struct Params {
-  query: View,
-  key: View,
-  value: View,
-  bias: View,
-  output: View,
-  height: u32,
-  first_batch: u32,
-  first_row: u32,
-  row_count: u32,
-  keys: u32,
-  heads: u32,
-  // Vectors of a head.
-  query_vectors: u32,
-  value_vectors: u32,
-  scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> query: array<Element4>;
-@group(0) @binding(2) var<storage, read> key: array<Element4>;
-@group(0) @binding(3) var<storage, read> value: array<Element4>;
-@group(0) @binding(4) var<storage, read_write> output: array<Element4>;
-#if BIAS
-// One number a key, in the first lane.
-@group(0) @binding(5) var<storage, read> bias: array<Element4>;
-#endif
 
 // Of queries and keys a chunk of channels, [query or key][vector], or of values K keys, [key][vector].
 var<workgroup> stage: array<vec4<f16>, STAGE>;

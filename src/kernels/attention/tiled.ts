@@ -1,7 +1,8 @@
 import type { DeviceTraits } from "../../runtime/device.ts";
-import type { Defines, UniformValues } from "../../runtime/shader.ts";
+import type { Defines } from "../../runtime/shader.ts";
 import { defineKernel, type Kernel } from "../kernel.ts";
 import { elementBytes, type ElementType } from "../tensor.ts";
+import operandsCode from "./operands.wgsl";
 import code from "./tiled.wgsl";
 
 /** Tiles in workgroup memory, with eight or four queries a thread: the first reads less for each product, the second needs half the memory. */
@@ -14,8 +15,6 @@ export interface AttentionKernel {
   readonly kernel: Kernel;
   /** Beside `F16` and `BIAS`. */
   readonly defines: Defines;
-  /** Beside those of all variants. */
-  readonly uniforms: UniformValues;
   /** Threads of a workgroup. */
   readonly lanes: number;
   /** Queries of a workgroup. */
@@ -24,7 +23,7 @@ export interface AttentionKernel {
   readonly valueBlocks: number;
 }
 
-const kernel = defineKernel("attention/tiled", code);
+const kernel = defineKernel("attention/tiled", operandsCode, code);
 
 /** The most vectors of values that a thread sums for each of its queries: with eight queries, 64 numbers in registers. */
 const VECTOR_TURNS = 2;
@@ -72,7 +71,6 @@ export function tiledAttention(tile: AttentionTile, valueVectors: number, elemen
       VALUE_LOADS: (valueKeys * columns * turns) / lanes,
       STAGE: stage,
     },
-    uniforms: {},
     lanes,
     queries,
     valueBlocks: 1,

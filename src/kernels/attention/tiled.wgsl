@@ -25,7 +25,6 @@
 #define VALUE_LOADS 2
 // The larger of CHUNK * (queries + keys + 2 * PAD) and VALUE_KEYS * COLUMNS * VECTOR_TURNS
 #define STAGE 528
-#define BIAS 0
 
 // COLUMNS * GROUPS
 override LANES: u32 = 128;
@@ -36,34 +35,6 @@ const QUERY_ROW = QUERIES + PAD;
 const KEY_ROW = KEYS + PAD;
 const FIRST_KEY = CHUNK * QUERY_ROW;
 const VALUE_ROW = COLUMNS * VECTOR_TURNS;
-
-struct Params {
-  query: View,
-  key: View,
-  value: View,
-  bias: View,
-  output: View,
-  height: u32,
-  first_batch: u32,
-  first_row: u32,
-  row_count: u32,
-  keys: u32,
-  heads: u32,
-  // Vectors of a head.
-  query_vectors: u32,
-  value_vectors: u32,
-  scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> query: array<Element4>;
-@group(0) @binding(2) var<storage, read> key: array<Element4>;
-@group(0) @binding(3) var<storage, read> value: array<Element4>;
-@group(0) @binding(4) var<storage, read_write> output: array<Element4>;
-#if BIAS
-// One number a key, in the first lane.
-@group(0) @binding(5) var<storage, read> bias: array<Element4>;
-#endif
 
 // Of queries and keys a chunk, [vector][query] and [vector][key], or of values some keys, [key][vector].
 var<workgroup> stage: array<Element4, STAGE>;
