@@ -9,6 +9,9 @@ export interface Weight {
   readonly data: Float32Array;
 }
 
+/** Vectors of the uniform buffers of conv2d/weights.wgsl: the larger is of 64 KiB, the most that every device can bind. */
+export const UNIFORM_SIZES: readonly number[] = [1024, 4096];
+
 /** Vectors of a convolution's matrix, both channel counts filled up with zeros. */
 export function convolutionVectors({ shape }: Weight): number {
   const [outputs = 0, inputs = 0, height = 1, width = 1] = shape;

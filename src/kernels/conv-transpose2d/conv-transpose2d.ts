@@ -1,7 +1,7 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
 import { bandBinding, type BandedInput, type Binding, type Constant, defineKernel, type Dispatch, gridOf, inputBinding, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import { type ElementType, type TensorView, vectors } from "../tensor.ts";
-import { packVector, type Weight } from "../weights.ts";
+import { packVector, UNIFORM_SIZES, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import weightsCode from "../conv2d/weights.wgsl";
 import code from "./conv-transpose2d.wgsl";
@@ -90,9 +90,6 @@ export const convTranspose2d: Operator<ConvTranspose2dAttributes> = {
     });
   },
 };
-
-/** Sizes of the uniform buffers of conv2d/weights.wgsl, in vectors; the larger one has the 64 KiB that every device can bind. */
-const UNIFORM_SIZES = [1024, 4096];
 
 /** The weights, packed as conv2d's are, as a uniform buffer where they fit one. */
 function bindWeights(weight: Weight, elementType: ElementType): { binding: Binding; defines: { UNIFORM_WEIGHTS: number; WEIGHT_VECTORS?: number } } {

@@ -5,7 +5,7 @@ import type { Defines, UniformValues } from "../../runtime/shader.ts";
 import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, enabling, gridOf, haloBinding, type Kernel, type Operator, type OperatorJob, rowBands, shapeError, type VariantJob, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { defaultFirst, type VariantTable } from "../variants.ts";
-import { convolutionVectors, packConvolution, packVector, type Weight } from "../weights.ts";
+import { convolutionVectors, packConvolution, packVector, UNIFORM_SIZES, type Weight } from "../weights.ts";
 import { convolveByMatrices, matrixVariants } from "./matrix.ts";
 import { convolveTiled, tiledVariants } from "./tiled.ts";
 import activationCode from "../common/activation.wgsl";
@@ -138,9 +138,6 @@ interface Matrix {
   readonly stride: number;
   readonly defines: Defines;
 }
-
-/** Vectors of a uniform buffer of 64 KiB, the most that every device can bind, and of the smaller of the two sizes compiled. */
-const UNIFORM_SIZES = [1024, 4096];
 
 /** Vectors between the matrices of two images. What a uniform buffer cannot hold is refused by all variants, so that a graph runs everywhere or nowhere. */
 function matrixStride({ storage, shape: { batch, width, channels } }: TensorView): number {

@@ -1,8 +1,9 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import { bandBinding, defineKernel, type Dispatch, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { bandBinding, channelChunks, chunkDispatches, chunksOf, defineKernel, type Dispatch, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { type TensorView, vectors } from "../tensor.ts";
 import { packVector, type Weight } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
+import channelChunkCode from "../common/channel-chunk.wgsl";
 import applyCode from "./apply.wgsl";
 import mergeCode from "./merge.wgsl";
 import statisticsCode from "./statistics.wgsl";
@@ -20,15 +21,12 @@ export interface GroupNormAttributes {
   readonly activation?: Activation;
 }
 
-const statisticsKernel = defineKernel("group-norm/statistics", statisticsCode);
+const statisticsKernel = defineKernel("group-norm/statistics", channelChunkCode, statisticsCode);
 const mergeKernel = defineKernel("group-norm/merge", mergeCode);
 const applyKernel = defineKernel("group-norm/apply", activationCode, applyCode);
 
-const CHUNK_PIXELS = 8192;
 /** Pixels of a thread of the last pass. */
 const APPLY_PIXELS = 4;
-/** Vectors of a pixel that neighbouring lanes read together. */
-const MAX_VECTOR_LANES = 16;
 
 export const groupNorm: Operator<GroupNormAttributes> = {
   name: "groupNorm",
@@ -48,35 +46,13 @@ export const groupNorm: Operator<GroupNormAttributes> = {
     const { batch, height, width, channels } = output.shape;
     const { groups, epsilon, activation } = attributes;
     const lanes = 64;
-    const vectorLanes = Math.min(MAX_VECTOR_LANES, 2 ** Math.ceil(Math.log2(vectors(channels))));
-    const chunkRows = Math.max(1, Math.floor(CHUNK_PIXELS / width));
-    const chunks = Math.ceil(height / chunkRows);
-    const partialResults = scratch("partial results", { batch, height: chunks, width: 2, channels });
+    const chunks = chunksOf(input.shape);
+    const partialResults = scratch("partial results", { batch, height: chunks.count, width: 2, channels });
     const factors = scratch("factors", { batch, height: 1, width: 2, channels });
     const f16 = output.storage.elementType === "f16" ? 1 : 0;
     const elements = batch * height * width * channels;
     return [
-      ...rowBands(input, [], elements * 3, traits, chunkRows).map((band): Dispatch => {
-        const source = bandBinding(band, input, traits);
-        return {
-          kernel: statisticsKernel,
-          defines: { F16: f16 },
-          constants: { LANES: lanes },
-          uniforms: {
-            input: viewUniform(source),
-            height,
-            channel_vectors: vectors(channels),
-            vector_lanes: vectorLanes,
-            chunk_rows: chunkRows,
-            first_batch: band.firstBatch,
-            first_chunk: band.firstRow / chunkRows,
-            chunks,
-          },
-          bindings: { input: source, partial_results: wholeBinding(partialResults) },
-          workgroups: [Math.ceil(band.rowCount / chunkRows), Math.ceil(vectors(channels) / vectorLanes), band.batchCount],
-          operations: band.batchCount * band.rowCount * width * channels * 3,
-        };
-      }),
+      ...chunkDispatches({ kernel: statisticsKernel, input, partialResults, ...channelChunks(channels), operationsPerPixel: 3 * channels, traits }),
       {
         kernel: mergeKernel,
         defines: {},
@@ -86,8 +62,8 @@ export const groupNorm: Operator<GroupNormAttributes> = {
           width,
           channel_vectors: vectors(channels),
           group_channels: channels / groups,
-          chunks,
-          chunk_rows: chunkRows,
+          chunks: chunks.count,
+          chunk_rows: chunks.rows,
           epsilon,
         },
         bindings: {
@@ -96,7 +72,7 @@ export const groupNorm: Operator<GroupNormAttributes> = {
           factors: wholeBinding(factors),
         },
         workgroups: [groups, 1, batch],
-        operations: batch * channels * chunks * 10,
+        operations: batch * channels * chunks.count * 10,
       },
       ...rowBands(output, [{ view: input, rowsRead: (rows) => rows }], elements * 4, traits).map((band): Dispatch => {
         const bound = bandBinding(band, output, traits);

@@ -3,37 +3,15 @@
 // A turn of the loop takes PIXELS pixels.
 #define PIXELS 4
 
-override LANES: u32 = 64;
-
-struct Params {
-  input: View,
-  height: u32,
-  channel_vectors: u32,
-  // Neighbouring lanes take neighbouring vectors of a pixel; a power of two.
-  vector_lanes: u32,
-  chunk_rows: u32,
-  first_batch: u32,
-  first_chunk: u32,
-  chunks: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<Element4>;
-// [image][chunk][mean, squares][vector]
-@group(0) @binding(2) var<storage, read_write> partial_results: array<vec4<f32>>;
-
+// partial_results: [image][chunk][mean, squares][vector]
 var<workgroup> sums: array<vec4<f32>, LANES>;
 var<workgroup> squares: array<vec4<f32>, LANES>;
 
 @compute @workgroup_size(LANES)
 fn group_norm_statistics(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let batch = params.first_batch + tile.z;
-  let chunk = params.first_chunk + tile.x;
   let vector = tile.y * params.vector_lanes + lane % params.vector_lanes;
-  let first_row = chunk * params.chunk_rows;
-  let end_row = min(first_row + params.chunk_rows, params.height);
-  let pixels = (end_row - first_row) * params.input.width;
-  let first = pixel_index(params.input, batch * params.height + first_row, 0u) + min(vector, params.channel_vectors - 1u);
+  let first = first_index_of(tile, vector);
+  let pixels = pixels_of(tile);
 
   let shift = vec4<f32>(input[first]);
   var sum = vec4<f32>(0.0);
@@ -60,7 +38,7 @@ fn group_norm_statistics(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_
   }
   if (lane < params.vector_lanes && vector < params.channel_vectors) {
     let mean = sums[lane] / f32(pixels);
-    let result = (batch * params.chunks + chunk) * 2u * params.channel_vectors + vector;
+    let result = chunk_of(tile) * 2u * params.channel_vectors + vector;
     partial_results[result] = shift + mean;
     partial_results[result + params.channel_vectors] = max(squares[lane] - sums[lane] * mean, vec4<f32>(0.0));
   }
