@@ -174,7 +174,7 @@ export function rowBands(
       return (rows === batch * height ? whole : Math.min(whole, rowsRead(rows) + slack)) * rowBytes(view) <= limit;
     });
   const fits = (rows: number): boolean => (operations / (batch * height)) * rows <= MAX_OPERATIONS_PER_DISPATCH && canBind(rows);
-  if (fits(batch * height)) return [{ firstBatch: 0, batchCount: batch, firstRow: 0, rowCount: height }];
+  if (fits(batch * height)) return bandsOf(output.shape, batch * height);
   let rows = Math.max(1, Math.ceil(height / step)) * step;
   while (rows > step && !fits(rows)) rows = Math.ceil(rows / 2 / step) * step;
   if (!canBind(rows)) {
@@ -184,6 +184,12 @@ export function rowBands(
       { fix: "Fuse a narrower picture, or use a device with a larger maxStorageBufferBindingSize." },
     );
   }
+  return bandsOf(output.shape, rows);
+}
+
+/** Bands of so many rows of each image, or one band of all images where that is all their rows. */
+export function bandsOf({ batch, height }: Shape, rows: number): Band[] {
+  if (rows >= batch * height) return [{ firstBatch: 0, batchCount: batch, firstRow: 0, rowCount: height }];
   const bands: Band[] = [];
   for (let firstBatch = 0; firstBatch < batch; firstBatch++) {
     for (let firstRow = 0; firstRow < height; firstRow += rows) {

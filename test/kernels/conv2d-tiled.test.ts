@@ -3,7 +3,7 @@ import { compile, type Plan } from "../../src/graph/plan.ts";
 import { applyMatrix, type ApplyMatrixAttributes } from "../../src/kernels/apply-matrix/apply-matrix.ts";
 import type { Convolution } from "../../src/kernels/conv2d/conv2d.ts";
 import { convolveTiled, TILE_NAMES, type TileName, tiledVariants } from "../../src/kernels/conv2d/tiled.ts";
-import { kernelVariant, type Operator } from "../../src/kernels/kernel.ts";
+import { kernelVariant, type Operator, wholeBinding } from "../../src/kernels/kernel.ts";
 import { type ElementType, type TensorView, wholeView } from "../../src/kernels/tensor.ts";
 import { packVector } from "../../src/kernels/weights.ts";
 import { type DeviceTraits, PORTABLE_TRAITS } from "../../src/runtime/device.ts";
@@ -64,7 +64,8 @@ describe("conv2d by tiles agrees with the reference", () => {
     const operator: Operator<ApplyMatrixAttributes> = {
       ...applyMatrix,
       dispatches({ inputs, output, traits, scratch }) {
-        const [input, matrix] = inputs as [TensorView, TensorView];
+        const [input, view] = inputs as [TensorView, TensorView];
+        const matrix = { binding: wholeBinding(view), stride: 8 * 4, count: 2 };
         const bias = { constant: packVector(undefined, output.shape.channels) };
         const convolution = { input, output, matrix, bias, kernelHeight: 1, kernelWidth: 1, stride: 1, padding: 0, dilation: 1, traits };
         return convolveTiled(convolution, "tiled-64x16", scratch) ?? [];

@@ -18,15 +18,16 @@ beforeAll(async () => {
 
 /** Graphs of one node each, one for every line of the tables. */
 function singleNodes(type: ElementType): Graph[] {
-  const single = (add: (builder: GraphBuilder, input: ReturnType<GraphBuilder["input"]>) => void): Graph => {
+  const single = (add: (builder: GraphBuilder, input: ReturnType<GraphBuilder["input"]>) => void, height = 5): Graph => {
     const builder = new GraphBuilder();
-    add(builder, builder.input("x", { batch: 1, height: 5, width: 7, channels: 20 }, type));
+    add(builder, builder.input("x", { batch: 1, height, width: 7, channels: 20 }, type));
     return builder.build();
   };
   const weight = randomWeight("w", [20, 1, 3, 3] as const, 1);
   const sizes = { stride: 1, padding: 1, dilation: 1 };
   return [
     single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("c", [12, 20, 3, 3] as const, 1), ...sizes }))),
+    single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("d", [20, 20, 3, 3] as const, 1), ...sizes })), 40),
     single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("p", [12, 20, 1, 1] as const, 1), ...sizes, padding: 0, normalise: { epsilon: 1e-5 } }))),
     single((builder, x) => builder.output(builder.add("out", depthwiseConv2d, [x], { weight, ...sizes }))),
     single((builder, x) => builder.output(builder.add("out", depthwiseConv2d, [x, x], { weight, ...sizes, gated: { weight } }))),
@@ -49,7 +50,8 @@ describe("variants", () => {
         for (const candidate of candidates) {
           const plan = compile(graph, traits, new Map([[variantKey(node.operator, job), candidate]]));
           expect(new Set(plan.dispatches.map(({ variant }) => variant))).toEqual(new Set([candidate]));
-          await runPlan(nullGpu, plan, { x: new Float32Array(5 * 7 * 20) });
+          const { height = 0 } = graph.inputs[0]?.shape ?? {};
+          await runPlan(nullGpu, plan, { x: new Float32Array(height * 7 * 20) });
         }
       }
     }

@@ -1,8 +1,8 @@
 import { SinterError } from "../../errors.ts";
 import { type Convolution, convolutionCandidates, convolve } from "../conv2d/conv2d.ts";
-import { type Operator, shapeError, type VariantJob } from "../kernel.ts";
+import { type Operator, shapeError, type VariantJob, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
-import { packVector } from "../weights.ts";
+import { packVector, UNIFORM_SIZES } from "../weights.ts";
 
 /**
  * A 1×1 convolution by a matrix that was computed for each image.
@@ -39,7 +39,14 @@ export const applyMatrix: Operator<ApplyMatrixAttributes> = {
 };
 
 function convolutionOf({ inputs, output, traits }: VariantJob<ApplyMatrixAttributes>): Convolution {
-  const [input, matrix, residual] = inputs as [TensorView, TensorView, TensorView?];
+  const [input, view, residual] = inputs as [TensorView, TensorView, TensorView?];
+  const { batch, width, channels } = view.shape;
+  const stride = width * vectors(channels);
+  // All variants refuse what a uniform buffer cannot hold, so that a graph runs everywhere or nowhere.
+  if (batch * stride > Math.max(...UNIFORM_SIZES)) {
+    throw new SinterError("SHAPE", `${view.storage.name}: a matrix of ${width}×${channels} for each of ${batch} images passes the 64 KiB of a uniform buffer`);
+  }
+  const matrix = { binding: wholeBinding(view), stride, count: batch };
   const bias = { constant: packVector(undefined, output.shape.channels) };
   return { input, output, matrix, bias, residual, kernelHeight: 1, kernelWidth: 1, stride: 1, padding: 0, dilation: 1, traits };
 }

@@ -1,13 +1,13 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import { SinterError } from "../../errors.ts";
 import type { DeviceTraits } from "../../runtime/device.ts";
 import type { Defines, UniformValues } from "../../runtime/shader.ts";
-import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, enabling, gridOf, haloBinding, type Kernel, type Operator, type OperatorJob, rowBands, shapeError, type VariantJob, viewUniform, wholeBinding } from "../kernel.ts";
+import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, enabling, gridOf, haloBinding, type Kernel, type Operator, type OperatorJob, rowBands, shapeError, type VariantJob, viewUniform } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { defaultFirst, type VariantTable } from "../variants.ts";
 import { convolutionVectors, packConvolution, packVector, UNIFORM_SIZES, type Weight } from "../weights.ts";
 import { convolveByMatrices, matrixVariants } from "./matrix.ts";
 import { convolveTiled, tiledVariants } from "./tiled.ts";
+import { allowsWinograd, convolveByWinograd, WINOGRAD } from "./winograd.ts";
 import activationCode from "../common/activation.wgsl";
 import conv2dCode from "./conv2d.wgsl";
 import pointwiseCode from "./pointwise.wgsl";
@@ -95,11 +95,27 @@ export const convolutionVariants: VariantTable = {
   defaults: { nvidia: "tiled", amd: "tiled", intel: "tiled", apple: "tiled", mobile: REGISTERS, software: SUBGROUPS, other: REGISTERS },
 };
 
+/** Where arithmetic is dear, a quarter of the products is worth the transforms. On GPUs, which are bound by memory first, `sinter tune` measures it. */
+export const winogradVariants: VariantTable = {
+  operator: "conv2d",
+  jobs: "3×3, stride 1, 16 channels or more, many pixels",
+  defaults: { ...convolutionVariants.defaults, software: WINOGRAD },
+};
+
 /** A software adapter has no use for workgroup memory and takes seconds to compile a tile. */
 export function convolutionCandidates(convolution: Convolution): readonly string[] {
   const { traits } = convolution;
   const tiles = traits.deviceClass === "software" ? [] : [...tiledVariants(convolution), ...matrixVariants(convolution)];
-  return defaultFirst(convolutionVariants, [REGISTERS, ...(traits.subgroupSize === SUBGROUP ? [SUBGROUPS] : []), ...tiles], traits);
+  const candidates = [REGISTERS, ...(traits.subgroupSize === SUBGROUP ? [SUBGROUPS] : []), ...tiles];
+  return allowsWinograd(convolution) ? defaultFirst(winogradVariants, [...candidates, WINOGRAD], traits) : defaultFirst(convolutionVariants, candidates, traits);
+}
+
+/** Matrices that differ from image to image, in f32. */
+export interface ImageMatrices {
+  readonly binding: Binding;
+  /** Vectors between two of them. */
+  readonly stride: number;
+  readonly count: number;
 }
 
 /** A convolution whose matrix is a weight or was computed for each image. */
@@ -111,8 +127,8 @@ export interface Convolution {
   readonly stride: number;
   readonly padding: number;
   readonly dilation: number;
-  /** A weight, or a tensor batch × 1 × input channels × output channels in f32. */
-  readonly matrix: Weight | TensorView;
+  /** Each is input channels × vectors of output channels where there is one for each image. */
+  readonly matrix: Weight | ImageMatrices;
   readonly bias: Binding;
   readonly residual?: TensorView | undefined;
   readonly activation?: Activation | undefined;
@@ -139,20 +155,12 @@ interface Matrix {
   readonly defines: Defines;
 }
 
-/** Vectors between the matrices of two images. What a uniform buffer cannot hold is refused by all variants, so that a graph runs everywhere or nowhere. */
-function matrixStride({ storage, shape: { batch, width, channels } }: TensorView): number {
-  const stride = width * vectors(channels);
-  if (batch * stride > Math.max(...UNIFORM_SIZES)) {
-    throw new SinterError("SHAPE", `${storage.name}: a matrix of ${width}×${channels} for each of ${batch} images passes the 64 KiB of a uniform buffer`);
-  }
-  return stride;
-}
-
 /** The matrix as a uniform where it fits. */
 function uniformMatrix({ matrix, output }: Convolution): Matrix {
-  if ("storage" in matrix) {
-    const stride = matrixStride(matrix);
-    return { binding: wholeBinding(matrix), defines: { UNIFORM_WEIGHTS: 1, WEIGHT_VECTORS: matrix.shape.batch * stride }, stride };
+  if ("binding" in matrix) {
+    const { binding, stride, count } = matrix;
+    const fits = count * stride <= Math.max(...UNIFORM_SIZES);
+    return { binding, stride, defines: fits ? { UNIFORM_WEIGHTS: 1, WEIGHT_VECTORS: count * stride } : { UNIFORM_WEIGHTS: 0 } };
   }
   const size = UNIFORM_SIZES.find((vectorCount) => vectorCount >= convolutionVectors(matrix));
   return size !== undefined
@@ -161,9 +169,9 @@ function uniformMatrix({ matrix, output }: Convolution): Matrix {
 }
 
 /** The matrix in storage, in f32. */
-function storedMatrix(matrix: Weight | TensorView): Matrix {
-  return "storage" in matrix
-    ? { binding: wholeBinding(matrix), stride: matrixStride(matrix), defines: {} }
+function storedMatrix(matrix: Weight | ImageMatrices): Matrix {
+  return "binding" in matrix
+    ? { binding: matrix.binding, stride: matrix.stride, defines: {} }
     : { binding: { constant: packConvolution(matrix, "f32") }, stride: 0, defines: {} };
 }
 
@@ -270,13 +278,18 @@ function registerVariant(convolution: Convolution): Variant {
  * @param name one of `convolutionCandidates`
  */
 export function convolve(convolution: Convolution, name: string, scratch: OperatorJob<unknown>["scratch"]): Dispatch[] {
-  if ("storage" in convolution.matrix) matrixStride(convolution.matrix);
+  const { matrix } = convolution;
+  if (name === WINOGRAD && "data" in matrix) {
+    return convolveByWinograd(convolution, matrix, scratch, (product) => {
+      const [standard = REGISTERS] = convolutionCandidates(product);
+      return convolve(product, standard, scratch);
+    });
+  }
   const tiled = convolveTiled(convolution, name, scratch) ?? convolveByMatrices(convolution, name, scratch);
   if (tiled) return tiled;
   const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, residual, activation, traits } = convolution;
   const { batch, height, width, channels } = output.shape;
   const variant = (name === SUBGROUPS ? subgroupVariant : registerVariant)(convolution);
-  const { matrix } = variant;
   const rowsRead = (rows: number): number => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1;
   const reads = [{ view: input, rowsRead }, ...(residual ? [{ view: residual, rowsRead: (rows: number) => rows }] : [])];
   const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;
@@ -286,7 +299,7 @@ export function convolve(convolution: Convolution, name: string, scratch: Operat
     const added = residual && bandBinding(band, residual, traits);
     return {
       kernel: variant.kernel,
-      defines: { ...variant.defines, ...matrix.defines, F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: residual ? 1 : 0 },
+      defines: { ...variant.defines, ...variant.matrix.defines, F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: residual ? 1 : 0 },
       constants: { ...variant.constants, ACTIVATION: activationNumber(activation) },
       uniforms: {
         input: viewUniform(source),
@@ -297,7 +310,7 @@ export function convolve(convolution: Convolution, name: string, scratch: Operat
         slope: activationSlope(activation),
         ...variant.uniforms(band),
       },
-      bindings: { input: source, weights: matrix.binding, bias: convolution.bias, output: bound, ...(added && { residual: added }) },
+      bindings: { input: source, weights: variant.matrix.binding, bias: convolution.bias, output: bound, ...(added && { residual: added }) },
       workgroups: variant.workgroups(band),
       operations: band.batchCount * band.rowCount * width * operationsPerPixel,
     };

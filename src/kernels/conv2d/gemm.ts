@@ -12,7 +12,6 @@ import {
   type OperatorJob,
   rowBands,
   viewUniform,
-  wholeBinding,
 } from "../kernel.ts";
 import { type TensorView, vectors } from "../tensor.ts";
 import { packConvolution } from "../weights.ts";
@@ -80,8 +79,8 @@ export function gemmDispatches(convolution: Convolution, gemm: GemmKernel, scrat
   const parts = partCount(convolution, gemm);
   const f16 = output.storage.elementType === "f16" ? 1 : 0;
   const weights: { readonly binding: Binding; readonly stride: number; readonly f32: number } =
-    "storage" in matrix
-      ? { binding: wholeBinding(matrix), stride: matrix.shape.width * vectors(matrix.shape.channels), f32: 1 }
+    "binding" in matrix
+      ? { binding: matrix.binding, stride: matrix.stride, f32: 1 }
       : { binding: { constant: packConvolution(matrix, output.storage.elementType) }, stride: 0, f32: 0 };
   const partialSums = parts > 1 ? scratch("partial sums", { batch, height, width, channels: parts * vectors(channels) * 4 }) : undefined;
   const sameRows = (view: TensorView): BandedInput => ({ view, rowsRead: (rows) => rows });

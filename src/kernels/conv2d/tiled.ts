@@ -42,7 +42,7 @@ function tiledKernel({ input, output, matrix, normalise, traits }: Convolution, 
   const { pixels, vectors, threadPixels, threadVectors, chunk } = tile;
   const threads = (pixels / threadPixels) * (vectors / threadVectors);
   const inputBytes = 4 * elementBytes(input.storage.elementType);
-  const weightBytes = "storage" in matrix ? 16 : 4 * elementBytes(output.storage.elementType);
+  const weightBytes = "binding" in matrix ? 16 : 4 * elementBytes(output.storage.elementType);
   // Lanes that reach all banks at once (128 bytes) store a row of the tile each `chunk` lanes apart.
   const pad = 128 / inputBytes / chunk;
   const bytes = chunk * (pixels + pad) * inputBytes + chunk * 4 * vectors * weightBytes + pixels * 8 + (normalise ? pixels * 8 + threads * 4 : 0);
