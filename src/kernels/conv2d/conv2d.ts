@@ -98,7 +98,7 @@ export const convolutionVariants: VariantTable = {
 /** Where arithmetic is dear, a quarter of the products is worth the transforms. On GPUs, which are bound by memory first, `sinter tune` measures it. */
 export const winogradVariants: VariantTable = {
   operator: "conv2d",
-  jobs: "3×3, stride 1, 16 channels or more, many pixels",
+  jobs: "3×3, stride 1, f32, 16 channels or more, many pixels",
   defaults: { ...convolutionVariants.defaults, software: WINOGRAD },
 };
 

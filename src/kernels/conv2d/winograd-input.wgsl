@@ -25,7 +25,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<Element4>;
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 // [position, column by column][tile][vector]
 @group(0) @binding(2) var<storage, read_write> transformed: array<vec4<f32>>;
 
@@ -78,7 +78,7 @@ fn winograd_input(
     let column = first_column + x;
     let inside = inside_row && column < params.input.width;
     let index = select(0u, source + column * params.input.pixel_vectors, inside);
-    d[x] = select(vec4<f32>(0.0), vec4<f32>(input[index]), inside);
+    d[x] = select(vec4<f32>(0.0), input[index], inside);
 #endfor
     let row_values = transform(d);
 #for x 6

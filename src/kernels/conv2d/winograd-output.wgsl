@@ -31,9 +31,9 @@ struct Params {
 // [position, column by column][tile][vector]
 @group(0) @binding(1) var<storage, read> products: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<Element4>;
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
 #if RESIDUAL
-@group(0) @binding(4) var<storage, read> residual: array<Element4>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 #endif
 
 // Aᵀ m for the points 0, ±√½, ±√2 and infinity.
@@ -96,9 +96,9 @@ fn winograd_output(
       var value = activate(values[x] + start, vec4<f32>(params.slope));
       let pixel = batch * params.output_height + row;
 #if RESIDUAL
-      value += vec4<f32>(residual[pixel_index(params.residual, pixel, first_column + x) + vector]);
+      value += residual[pixel_index(params.residual, pixel, first_column + x) + vector];
 #endif
-      output[pixel_index(params.output, pixel, first_column + x) + vector] = Element4(keep_channels(value, vector, params.output_channels));
+      output[pixel_index(params.output, pixel, first_column + x) + vector] = keep_channels(value, vector, params.output_channels);
     }
 #endfor
   }

@@ -36,10 +36,10 @@ const outputKernel = defineKernel("conv2d/winograd-output", activationCode, outp
 
 /**
  * Whether a convolution can be done so, and with gain: 3×3, neither strided nor dilated, with so many pixels that the transformed weights, four
- * times as large, are not what is read most.
+ * times as large, are not what is read most. In f32 alone: who asks for f16 wants small weights, and has matrix units.
  */
 export function allowsWinograd({ input, output, matrix, kernelHeight, kernelWidth, stride, dilation, normalise, traits }: Convolution): boolean {
-  if ("binding" in matrix || normalise) return false;
+  if ("binding" in matrix || normalise || output.storage.elementType !== "f32") return false;
   if (kernelHeight !== 3 || kernelWidth !== 3 || stride !== 1 || dilation !== 1) return false;
   const { batch, height, width, channels } = output.shape;
   const inputs = input.shape.channels;
@@ -148,7 +148,7 @@ export function convolveByWinograd(
     return [
       {
         ...transform(inputKernel, input, 2 * SPAN * 14),
-        defines: { F16: input.storage.elementType === "f16" ? 1 : 0, UNROLLED: unrolled },
+        defines: { UNROLLED: unrolled },
         constants: { LANES },
         uniforms: { input: viewUniform(source), input_height: input.shape.height, input_channels: inputs, padding, span: SPAN, ...place },
         bindings: { input: source, transformed: wholeBinding(transformed) },
@@ -156,7 +156,7 @@ export function convolveByWinograd(
       ...multiply,
       {
         ...transform(outputKernel, output, (SPAN + TILE) * 14),
-        defines: { F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: residual ? 1 : 0, UNROLLED: unrolled },
+        defines: { RESIDUAL: residual ? 1 : 0, UNROLLED: unrolled },
         constants: { LANES, ACTIVATION: activationNumber(activation) },
         uniforms: { residual: viewUniform(added ?? bound), output: viewUniform(bound), output_height: height, output_channels: channels, slope: activationSlope(activation), span: SPAN, output_span: TILE, ...place },
         bindings: { products: wholeBinding(products), bias, output: bound, ...(added && { residual: added }) },
