@@ -195,21 +195,23 @@ export function fuseActivation(graph: Graph): Graph {
   return dropUnused({ ...graph, nodes });
 }
 
-/** A sum with the result of a convolution that nothing else reads is made where that result is stored. */
+/** A sum of the result of a convolution that nothing else reads, with a tensor or with one number a channel, is made where that result is stored. */
 export function fuseResidual(graph: Graph): Graph {
   const producer = producers(graph);
   const uses = countUses(graph);
   const nodes = graph.nodes.map((node) => {
     if (nodeOf(node, elementwise)?.attributes.operation !== "add") return node;
     const [a, b] = node.inputs;
-    if (!a || !b || formatShape(a.shape) !== formatShape(b.shape)) return node;
+    if (!a || !b || a.elementType !== b.elementType) return node;
+    const same = formatShape(a.shape) === formatShape(b.shape);
+    if (!same && a.shape.batch !== 1) return node;
     for (const [result, residual] of [[b, a], [a, b]] as const) {
       const before = producer.get(result.id);
-      if (uses.get(result.id) !== 1) continue;
+      if (uses.get(result.id) !== 1 || formatShape(result.shape) !== formatShape(node.output.shape)) continue;
       const dense = nodeOf(before, conv2d);
       if (dense && !dense.attributes.residual) return replaceNode(node, conv2d, [...dense.inputs, residual], { ...dense.attributes, residual: true });
       const applied = nodeOf(before, applyMatrix);
-      if (applied && !applied.attributes.residual) return replaceNode(node, applyMatrix, [...applied.inputs, residual], { residual: true });
+      if (applied && same && !applied.attributes.residual) return replaceNode(node, applyMatrix, [...applied.inputs, residual], { residual: true });
     }
     return node;
   });

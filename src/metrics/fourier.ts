@@ -23,51 +23,82 @@ function primeFactors(n: number): number[] {
   return factors;
 }
 
-/**
- * Forward discrete Fourier transform of every column, for any height: Stockham's algorithm over the prime factors.
- * A step works on runs of whole rows, so that the inner loop is contiguous.
- */
+/** Columns that are transformed together: few enough to stay in a cache from step to step. */
+const BLOCK_COLUMNS = 16;
+
+/** Forward discrete Fourier transform of every column, for any height. */
 function transformColumns(picture: Complex, width: number, height: number): Complex {
-  let source = picture;
+  const result = complex(width * height);
+  const factors = primeFactors(height);
+  for (let first = 0; first < width; first += BLOCK_COLUMNS) {
+    const columns = Math.min(BLOCK_COLUMNS, width - first);
+    const block = complex(columns * height);
+    const copy = (from: Float64Array, to: Float64Array): void => {
+      for (let y = 0; y < height; y++) to.set(from.subarray(y * width + first, y * width + first + columns), y * columns);
+    };
+    copy(picture.re, block.re);
+    copy(picture.im, block.im);
+    const { re, im } = transformBlock(block, columns, height, factors);
+    for (let y = 0; y < height; y++) {
+      result.re.set(re.subarray(y * columns, (y + 1) * columns), y * width + first);
+      result.im.set(im.subarray(y * columns, (y + 1) * columns), y * width + first);
+    }
+  }
+  return result;
+}
+
+/** Stockham's algorithm over the prime factors of the height. A step works on runs of whole rows, so that the inner loop is contiguous. */
+function transformBlock(block: Complex, width: number, height: number, factors: readonly number[]): Complex {
+  let source = block;
   let target = complex(width * height);
   let length = height;
   let run = width;
-  for (const factor of primeFactors(height)) {
+  for (const factor of factors) {
     const part = length / factor;
-    target.re.fill(0);
-    target.im.fill(0);
+    const cosines = new Float64Array(factor);
+    const sines = new Float64Array(factor);
     for (let i = 0; i < part; i++) {
       for (let r = 0; r < factor; r++) {
-        const to = run * (factor * i + r);
         for (let t = 0; t < factor; t++) {
-          const from = run * (i + part * t);
           const angle = (-2 * Math.PI * ((r * (i + part * t)) % length)) / length;
-          addMultiple(target, to, source, from, run, Math.cos(angle), Math.sin(angle));
+          cosines[t] = Math.cos(angle);
+          sines[t] = Math.sin(angle);
         }
+        addMultiples(target, run * (factor * i + r), source, run * i, run * part, run, cosines, sines);
       }
     }
-    [source, target] = [target, source === picture ? complex(width * height) : source];
+    [source, target] = [target, source];
     length = part;
     run *= factor;
   }
   return source;
 }
 
-/** target[to + k] += (c + i s) source[from + k] for k = 0 … count − 1. */
-function addMultiple(
+/** target[to + k] = Σ (cosines[t] + i sines[t]) source[from + t step + k] for k = 0 … count − 1. */
+function addMultiples(
   target: Complex,
   to: number,
   source: Complex,
   from: number,
+  step: number,
   count: number,
-  c: number,
-  s: number,
+  cosines: Float64Array,
+  sines: Float64Array,
 ): void {
+  const factor = cosines.length;
   for (let k = 0; k < count; k++) {
-    const re = source.re[from + k] as number;
-    const im = source.im[from + k] as number;
-    target.re[to + k] = (target.re[to + k] as number) + c * re - s * im;
-    target.im[to + k] = (target.im[to + k] as number) + c * im + s * re;
+    let sumRe = 0;
+    let sumIm = 0;
+    for (let t = 0, at = from + k; t < factor; t++, at += step) {
+      const c = cosines[t] as number;
+      const s = sines[t] as number;
+      const re = source.re[at] as number;
+      const im = source.im[at] as number;
+      sumRe = sumRe + c * re - s * im;
+      sumIm = sumIm + c * im + s * re;
+    }
+    target.re[to + k] = sumRe;
+    target.im[to + k] = sumIm;
   }
 }
 

@@ -106,11 +106,14 @@ export function filterValid(plane: Plane, taps: Float64Array, downTaps = taps): 
       rows.data[y * rows.width + x] = sum;
     }
   }
-  for (let k = 0; k < downTaps.length; k++) {
-    const tap = downTaps[k] as number;
-    const shift = k * rows.width;
-    for (let i = 0; i < result.data.length; i++) {
-      result.data[i] = (result.data[i] as number) + tap * (rows.data[i + shift] as number);
+  const { width, height } = result;
+  // A row at a time, which stays in the cache from tap to tap.
+  for (let y = 0; y < height; y++) {
+    const row = result.data.subarray(y * width, (y + 1) * width);
+    for (let k = 0; k < downTaps.length; k++) {
+      const tap = downTaps[k] as number;
+      const source = rows.data.subarray((y + k) * width, (y + k + 1) * width);
+      for (let x = 0; x < width; x++) row[x] = (row[x] as number) + tap * (source[x] as number);
     }
   }
   return result;

@@ -331,6 +331,30 @@ describe("fuseResidual", () => {
     `);
   });
 
+  it("adds one number a channel where the result is stored, not the result to it", async () => {
+    const one = (builder: GraphBuilder, name: string, x: Tensor) => builder.add(name, conv2d, [x], pointwise(name, 4, x.shape.channels));
+    const graph = ((): Graph => {
+      const builder = new GraphBuilder();
+      const x = builder.input("x", { batch: 1, height: 3, width: 5, channels: 4 });
+      const numbers = builder.input("numbers", { batch: 1, height: 1, width: 1, channels: 8 });
+      const timed = builder.add("timed", elementwise, [one(builder, "dense", x), builder.slice("time", numbers, 4, 4)], { operation: "add" });
+      builder.output(builder.add("sum", elementwise, [timed, one(builder, "vector", numbers)], { operation: "add" }));
+      return builder.build();
+    })();
+    expect(await rewritten(graph, fuseResidual)).toMatchInlineSnapshot(`
+      "
+      dense 1×3×5×4 = conv2d(x)
+      timed 1×3×5×4 = elementwise(dense, time) operation=add
+      vector 1×1×1×4 = conv2d(numbers)
+      sum 1×3×5×4 = elementwise(timed, vector) operation=add
+      →
+      timed 1×3×5×4 = conv2d(x, time) residual
+      vector 1×1×1×4 = conv2d(numbers)
+      sum 1×3×5×4 = elementwise(timed, vector) operation=add
+      "
+    `);
+  });
+
   it("keeps a sum of a result that is read elsewhere, and of a result with itself", () => {
     expectKept(
       build(4, (builder, x) => {

@@ -1,11 +1,11 @@
-import { conv2d, type Conv2dAttributes, type Convolution, convolutionOf } from "../../src/kernels/conv2d/conv2d.ts";
+import { conv2d, type Conv2dAttributes, convolutionOf } from "../../src/kernels/conv2d/conv2d.ts";
+import type { Convolution } from "../../src/kernels/conv2d/convolution.ts";
 import type { Dispatch, Operator, OperatorJob } from "../../src/kernels/kernel.ts";
 import type { ElementType } from "../../src/kernels/tensor.ts";
 import type { Activation } from "../../src/kernels/activation.ts";
-import { add } from "../reference/elementwise.ts";
 import { conv2d as reference } from "../reference/conv2d.ts";
 import { layerNorm } from "../reference/layer-norm.ts";
-import { randomTensor, type ReferenceTensor } from "../reference/tensor.ts";
+import { at, randomTensor, type ReferenceTensor } from "../reference/tensor.ts";
 import { activate } from "./activations.ts";
 import { type OperatorCase, randomWeight } from "./operators.ts";
 
@@ -21,7 +21,8 @@ export interface ConvolutionCase {
   readonly dilation?: number;
   readonly bias?: boolean;
   readonly activation?: Activation;
-  readonly residual?: boolean;
+  /** Of the output's shape, or one number a channel. */
+  readonly residual?: boolean | "channels";
   readonly normalise?: boolean;
 }
 
@@ -47,23 +48,26 @@ export function prepareConvolution(
   const [inputs, outputs] = channels;
   const input = randomTensor([...size, inputs], 1, 1, type);
   const weight = randomWeight("weight", [outputs, inputs, ...kernel] as const, 2, type);
+  // Biases are stored in f32 whatever the tensors are.
   const bias = options.bias ? randomWeight("bias", [outputs] as const, 3) : undefined;
   const epsilon = 1e-5;
   const normalised = normalise ? layerNorm(input, new Float32Array(inputs).fill(1), new Float32Array(inputs), epsilon) : input;
   const activated = activate(reference(normalised, weight, bias?.data, { stride, padding, dilation }), activation);
-  const added = residual ? randomTensor(activated.shape, 4, 1, type) : undefined;
+  const [, , , count] = activated.shape;
+  const added = residual ? randomTensor(residual === "channels" ? [1, 1, 1, count] : activated.shape, 4, 1, type) : undefined;
   const attributes: Conv2dAttributes = {
     weight,
     stride,
     padding,
     dilation,
-    residual,
+    residual: residual !== false,
     ...(bias && { bias }),
     ...(activation && { activation }),
     ...(normalise && { normalise: { epsilon } }),
   };
   return {
     job: { operator, attributes, inputs: [input, ...(added ? [added] : [])], elementType: type },
-    expected: added ? add(activated, added) : activated,
+    // Channels come last, so that one number a channel repeats.
+    expected: added ? { shape: activated.shape, data: activated.data.map((value, i) => value + at(added.data, i % added.data.length)) } : activated,
   };
 }

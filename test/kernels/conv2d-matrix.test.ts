@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { compile } from "../../src/graph/plan.ts";
-import type { Convolution } from "../../src/kernels/conv2d/conv2d.ts";
+import type { Convolution } from "../../src/kernels/conv2d/convolution.ts";
 import { gemmDispatches } from "../../src/kernels/conv2d/gemm.ts";
 import { convolveByMatrices, MATRIX_KERNEL, MATRIX_TILE_NAMES, type MatrixTileName, matrixVariants } from "../../src/kernels/conv2d/matrix.ts";
 import { type TensorView, wholeView } from "../../src/kernels/tensor.ts";

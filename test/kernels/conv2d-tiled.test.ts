@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { compile, type Plan } from "../../src/graph/plan.ts";
 import { applyMatrix, type ApplyMatrixAttributes } from "../../src/kernels/apply-matrix/apply-matrix.ts";
-import type { Convolution } from "../../src/kernels/conv2d/conv2d.ts";
+import type { Convolution } from "../../src/kernels/conv2d/convolution.ts";
 import { convolveTiled, TILE_NAMES, type TileName, tiledVariants } from "../../src/kernels/conv2d/tiled.ts";
 import { kernelVariant, type Operator, wholeBinding } from "../../src/kernels/kernel.ts";
 import { type ElementType, type TensorView, wholeView } from "../../src/kernels/tensor.ts";
@@ -46,6 +46,8 @@ const CASES: Record<string, ConvolutionCase> = {
   "3×3, 5 to 2 channels, stride 2": { size: [2, 8, 7], channels: [5, 2], ...three, stride: 2 },
   "3×3, 3 to 1 channels, dilation 2": { size: [1, 6, 7], channels: [3, 1], kernel: [3, 3], padding: 2, dilation: 2 },
   "5×3, 3 to 4 channels": { size: [1, 7, 5], channels: [3, 4], kernel: [5, 3] },
+  "3×3, 129 to 7 channels, in parts, one number a channel added": { size: [2, 3, 5], channels: [129, 7], ...three, residual: "channels" },
+  "3×3, 17 to 35 channels, one number a channel added": { size: [1, 5, 9], channels: [17, 35], ...three, residual: "channels" },
   "3×3, 129 to 7 channels, in parts": { size: [2, 3, 5], channels: [129, 7], ...three, bias: true, residual: true, activation: leaky },
 };
 

@@ -29,6 +29,7 @@ const CASES: Record<string, ConvolutionCase> = {
   "3 to 5 channels, bias": { size: [1, 4, 4], channels: [3, 5], ...three, bias: true },
   "5 to 2 channels, two images, leaky ReLU": { size: [2, 7, 5], channels: [5, 2], ...three, bias: true, activation: { kind: "leakyRelu", slope: 0.25 } },
   "17 to 33 channels, residual": { size: [2, 5, 13], channels: [17, 33], ...three, bias: true, residual: true },
+  "16 to 17 channels, one number a channel added": { size: [2, 5, 13], channels: [16, 17], ...three, residual: "channels" },
   "33 to 16 channels, no padding": { size: [1, 9, 11], channels: [33, 16], kernel: [3, 3], padding: 0 },
   "16 to 20 channels, padding 2": { size: [1, 5, 6], channels: [16, 20], kernel: [3, 3], padding: 2, activation: { kind: "silu" } },
 };

@@ -5,64 +5,17 @@ import { conv2d, type Conv2dAttributes } from "../../src/kernels/conv2d/conv2d.t
 import type { ElementType } from "../../src/kernels/tensor.ts";
 import type { DeviceTraits } from "../../src/runtime/device.ts";
 import { openTestGpu, type TestGpu } from "../gpu.ts";
-import { conv2d as reference } from "../reference/conv2d.ts";
-import { add } from "../reference/elementwise.ts";
-import { layerNorm } from "../reference/layer-norm.ts";
-import { randomTensor, type ReferenceTensor } from "../reference/tensor.ts";
-import { activate, ACTIVATIONS } from "./activations.ts";
-import { expectBandsEqualWhole, expectOperator, type OperatorCase, randomWeight, storedBytes } from "./operators.ts";
-
-interface Case {
-  /** Batch, height, width. */
-  readonly size: readonly [number, number, number];
-  /** Input and output channels. */
-  readonly channels: readonly [number, number];
-  readonly kernel?: readonly [number, number];
-  readonly stride?: number;
-  readonly padding?: number;
-  readonly dilation?: number;
-  readonly bias?: boolean;
-  readonly activation?: Activation;
-  readonly residual?: boolean;
-  readonly normalise?: boolean;
-}
+import { ACTIVATIONS } from "./activations.ts";
+import { type ConvolutionCase, prepareConvolution } from "./conv2d-gemm.ts";
+import { expectBandsEqualWhole, expectOperator, randomWeight, storedBytes } from "./operators.ts";
 
 let gpu: TestGpu;
 beforeAll(async () => {
   gpu = await openTestGpu();
 });
 
-/** The operator with random weights, and what the reference makes of them. */
-function prepare(options: Case, type: ElementType): { job: OperatorCase<Conv2dAttributes>; expected: ReferenceTensor } {
-  const { size, channels, kernel = [1, 1], stride = 1, padding = 0, dilation = 1, activation, residual = false, normalise } = options;
-  const [inputs, outputs] = channels;
-  const input = randomTensor([...size, inputs], 1, 1, type);
-  const weight = randomWeight("weight", [outputs, inputs, ...kernel] as const, 2, type);
-  // Biases are stored in f32 whatever the tensors are.
-  const bias = options.bias ? randomWeight("bias", [outputs] as const, 3) : undefined;
-  const epsilon = 1e-5;
-  const normalised = normalise ? layerNorm(input, new Float32Array(inputs).fill(1), new Float32Array(inputs), epsilon) : input;
-  const convolved = reference(normalised, weight, bias?.data, { stride, padding, dilation });
-  const activated = activate(convolved, activation);
-  const added = residual ? randomTensor(activated.shape, 4, 1, type) : undefined;
-  const attributes: Conv2dAttributes = {
-    weight,
-    stride,
-    padding,
-    dilation,
-    residual,
-    ...(bias && { bias }),
-    ...(activation && { activation }),
-    ...(normalise && { normalise: { epsilon } }),
-  };
-  return {
-    job: { operator: conv2d, attributes, inputs: [input, ...(added ? [added] : [])], elementType: type },
-    expected: added ? add(activated, added) : activated,
-  };
-}
-
-async function check(options: Case, type: ElementType, traits = gpu.device.traits): Promise<void> {
-  const { job, expected } = prepare(options, type);
+async function check(options: ConvolutionCase, type: ElementType, traits = gpu.device.traits): Promise<void> {
+  const { job, expected } = prepareConvolution(conv2d, options, type);
   await expectOperator(gpu, job, expected, { traits });
 }
 
@@ -72,7 +25,7 @@ const leaky: Activation = { kind: "leakyRelu", slope: 0.25 };
 const three = { kernel: [3, 3], padding: 1 } as const;
 
 /** Channel counts of all kinds, 1, 2, 4 and 8 vectors a lane group and more of them; more pixels than a workgroup's; matrices of up to 1024 and 4096 vectors, which are uniforms of two sizes, and beyond. */
-const CASES: Record<string, Case> = {
+const CASES: Record<string, ConvolutionCase> = {
   "1×1, one channel": { size: [1, 1, 1], channels: [1, 1] },
   "1×1, 5 to 3 channels, bias": { size: [2, 1, 7], channels: [5, 3], bias: true },
   "1×1, 3 to 33 channels, leaky ReLU, residual": { size: [1, 5, 1], channels: [3, 33], activation: leaky, residual: true },
@@ -86,6 +39,8 @@ const CASES: Record<string, Case> = {
   "3×3, 3 to 3 channels": { size: [2, 3, 7], channels: [3, 3], ...three },
   "3×3, 33 to 5 channels, bias, leaky ReLU": { size: [2, 3, 1], channels: [33, 5], ...three, bias: true, activation: leaky },
   "3×3, 16 to 16 channels, residual": { size: [1, 5, 19], channels: [16, 16], ...three, residual: true },
+  "1×1, 16 to 17 channels, one number a channel added": { size: [2, 3, 21], channels: [16, 17], bias: true, residual: "channels" },
+  "3×3, 7 to 17 channels, one number a channel added": { size: [2, 5, 9], channels: [7, 17], ...three, activation: leaky, residual: "channels" },
   "3×3, 32 to 32 channels": { size: [1, 3, 7], channels: [32, 32], ...three },
   "3×3, 48 to 48 channels": { size: [1, 2, 7], channels: [48, 48], ...three, bias: true },
   "3×3, 5 to 2 channels, stride 2": { size: [1, 8, 7], channels: [5, 2], ...three, stride: 2 },
@@ -97,7 +52,7 @@ const CASES: Record<string, Case> = {
 };
 
 /** In f16 only some, since lavapipe takes a second or more to compile a variant. */
-const F16_CASES = ["1×1, 5 to 3 channels, bias", "1×1, 33 to 5 channels, normalised", "1×1, 160 to 112 channels", "3×3, 3 to 3 channels", "3×3, 16 to 16 channels, residual", "3×3, 48 to 48 channels"];
+const F16_CASES = ["1×1, 5 to 3 channels, bias", "1×1, 33 to 5 channels, normalised", "1×1, 160 to 112 channels", "3×3, 3 to 3 channels", "3×3, 16 to 16 channels, residual", "3×3, 7 to 17 channels, one number a channel added", "3×3, 48 to 48 channels"];
 
 describe("conv2d agrees with the reference", () => {
   it.each(Object.entries(CASES))("f32: %s", (_, options) => check(options, "f32"));
@@ -115,7 +70,7 @@ describe("conv2d agrees with the reference", () => {
       padding: fc.integer({ min: 0, max: 2 }),
       bias: fc.boolean(),
     });
-    const fits = ({ size: [, height, width], kernel: [rows, columns], padding }: Required<Pick<Case, "size" | "kernel" | "padding">>) =>
+    const fits = ({ size: [, height, width], kernel: [rows, columns], padding }: Required<Pick<ConvolutionCase, "size" | "kernel" | "padding">>) =>
       height + 2 * padding >= rows && width + 2 * padding >= columns;
     await fc.assert(
       fc.asyncProperty(arbitrary.filter(fits), (options) => check(options, "f32")),
@@ -125,15 +80,16 @@ describe("conv2d agrees with the reference", () => {
 });
 
 describe("conv2d in bands", () => {
-  it.each<[string, Case]>([
+  it.each<[string, ConvolutionCase]>([
     ["1×1", { size: [2, 9, 7], channels: [16, 16], residual: true, bias: true }],
     ["normalised", { size: [1, 45, 7], channels: [33, 5], bias: true, normalise: true }],
     ["3×3", { size: [2, 11, 7], channels: [16, 16], ...three, residual: true }],
+    ["one number a channel added", { size: [2, 11, 7], channels: [16, 16], ...three, residual: "channels" }],
     ["3×3, stride 2", { size: [1, 16, 7], channels: [5, 2], ...three, stride: 2 }],
     ["1×1, stride 2", { size: [1, 16, 8], channels: [5, 3], stride: 2 }],
     ["3×3, dilation 2", { size: [1, 64, 7], channels: [3, 1], kernel: [3, 3], padding: 2, dilation: 2 }],
   ])("makes the same bits: %s", async (_, options) => {
-    const { job } = prepare(options, "f32");
+    const { job } = prepareConvolution(conv2d, options, "f32");
     const [batch, height, width] = options.size;
     await expectBandsEqualWhole(gpu, job, storedBytes([batch, height, width, options.channels[0]]) / batch - 1);
     await expectBandsEqualWhole(gpu, job, storedBytes([batch, height, width, options.channels[0]]) / batch - 1, withoutSubgroups());
@@ -153,7 +109,7 @@ describe("conv2d", () => {
 
   it("refuses a wrong number of inputs, a residual of another shape, a kernel larger than the picture", () => {
     expect(() => conv2d.outputShape([shape, shape], attributes)).toThrow("expected 1 inputs");
-    expect(() => conv2d.outputShape([shape, shape], { ...attributes, residual: true })).toThrow("the residual must be 1×2×5×4");
+    expect(() => conv2d.outputShape([shape, shape], { ...attributes, residual: true })).toThrow("the residual must be 1×2×5×4 or 1×1×1×4");
     expect(() => conv2d.outputShape([shape], { ...attributes, padding: 0 })).toThrow("the 3×3 kernel does not fit");
   });
 

@@ -1,5 +1,6 @@
 import { SinterError } from "../../errors.ts";
-import { type Convolution, convolutionCandidates, convolve } from "../conv2d/conv2d.ts";
+import { convolutionCandidates, convolve } from "../conv2d/conv2d.ts";
+import type { Convolution } from "../conv2d/convolution.ts";
 import { type Operator, shapeError, type VariantJob, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { packVector, UNIFORM_SIZES } from "../weights.ts";

@@ -1,10 +1,10 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import type { DeviceTraits } from "../../runtime/device.ts";
 import type { Defines, UniformValues } from "../../runtime/shader.ts";
 import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, enabling, gridOf, haloBinding, type Kernel, type Operator, type OperatorJob, rowBands, shapeError, type VariantJob, viewUniform } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { defaultFirst, type VariantTable } from "../variants.ts";
 import { convolutionVectors, packConvolution, packVector, UNIFORM_SIZES, type Weight } from "../weights.ts";
+import { type Convolution, type ImageMatrices, isVector, residualBinding, residualRows } from "./convolution.ts";
 import { convolveByMatrices, matrixVariants } from "./matrix.ts";
 import { convolveTiled, tiledVariants } from "./tiled.ts";
 import { allowsWinograd, convolveByWinograd, WINOGRAD } from "./winograd.ts";
@@ -14,7 +14,7 @@ import pointwiseCode from "./pointwise.wgsl";
 import subgroupCode from "./subgroup.wgsl";
 import weightsCode from "./weights.wgsl";
 
-/** Dense convolution with zero padding. Inputs: the tensor and, with `residual`, a tensor of the output's shape. */
+/** Dense convolution with zero padding. Inputs: the tensor and, with `residual`, a tensor of the output's shape or 1×1×1×outputs for all pixels. */
 export interface Conv2dAttributes {
   /** Output channels × input channels × kernel height × kernel width. */
   readonly weight: Weight;
@@ -50,7 +50,7 @@ export const conv2d: Operator<Conv2dAttributes> = {
     const size = (length: number, kernel: number): number => Math.floor((length + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
     const output = { batch: input.batch, height: size(input.height, kernelHeight), width: size(input.width, kernelWidth), channels: outputs };
     if (output.height < 1 || output.width < 1) return shapeError("conv2d", `the ${kernelHeight}×${kernelWidth} kernel does not fit`, inputs);
-    if (added && formatShape(added) !== formatShape(output)) return shapeError("conv2d", `the residual must be ${formatShape(output)}`, inputs);
+    if (added && !isVector(added, output) && formatShape(added) !== formatShape(output)) return shapeError("conv2d", `the residual must be ${formatShape(output)} or 1×1×1×${outputs}`, inputs);
     if (normalise && !isPointwise(attributes)) return shapeError("conv2d", "only a 1×1 convolution can normalise its input", inputs);
     return output;
   },
@@ -108,32 +108,6 @@ export function convolutionCandidates(convolution: Convolution): readonly string
   const tiles = traits.deviceClass === "software" ? [] : [...tiledVariants(convolution), ...matrixVariants(convolution)];
   const candidates = [REGISTERS, ...(traits.subgroupSize === SUBGROUP ? [SUBGROUPS] : []), ...tiles];
   return allowsWinograd(convolution) ? defaultFirst(winogradVariants, [...candidates, WINOGRAD], traits) : defaultFirst(convolutionVariants, candidates, traits);
-}
-
-/** Matrices that differ from image to image, in f32. */
-export interface ImageMatrices {
-  readonly binding: Binding;
-  /** Vectors between two of them. */
-  readonly stride: number;
-  readonly count: number;
-}
-
-/** A convolution whose matrix is a weight or was computed for each image. */
-export interface Convolution {
-  readonly input: TensorView;
-  readonly output: TensorView;
-  readonly kernelHeight: number;
-  readonly kernelWidth: number;
-  readonly stride: number;
-  readonly padding: number;
-  readonly dilation: number;
-  /** Each is input channels × vectors of output channels where there is one for each image. */
-  readonly matrix: Weight | ImageMatrices;
-  readonly bias: Binding;
-  readonly residual?: TensorView | undefined;
-  readonly activation?: Activation | undefined;
-  readonly normalise?: { readonly epsilon: number } | undefined;
-  readonly traits: DeviceTraits;
 }
 
 /** A kernel with its tile: how many pixels and output channels a workgroup makes. */
@@ -287,30 +261,30 @@ export function convolve(convolution: Convolution, name: string, scratch: Operat
   }
   const tiled = convolveTiled(convolution, name, scratch) ?? convolveByMatrices(convolution, name, scratch);
   if (tiled) return tiled;
-  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, residual, activation, traits } = convolution;
+  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, activation, traits } = convolution;
   const { batch, height, width, channels } = output.shape;
   const variant = (name === SUBGROUPS ? subgroupVariant : registerVariant)(convolution);
   const rowsRead = (rows: number): number => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1;
-  const reads = [{ view: input, rowsRead }, ...(residual ? [{ view: residual, rowsRead: (rows: number) => rows }] : [])];
+  const reads = [{ view: input, rowsRead }, ...residualRows(convolution)];
   const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;
   return rowBands(output, reads, batch * height * width * operationsPerPixel, traits).map((band): Dispatch => {
     const bound = bandBinding(band, output, traits);
     const source = haloBinding(band, input, stride, padding, rowsRead(band.rowCount), traits);
-    const added = residual && bandBinding(band, residual, traits);
+    const added = residualBinding(band, convolution);
     return {
       kernel: variant.kernel,
-      defines: { ...variant.defines, ...variant.matrix.defines, F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: residual ? 1 : 0 },
+      defines: { ...variant.defines, ...variant.matrix.defines, F16: output.storage.elementType === "f16" ? 1 : 0, RESIDUAL: added ? 1 : 0 },
       constants: { ...variant.constants, ACTIVATION: activationNumber(activation) },
       uniforms: {
         input: viewUniform(source),
-        residual: viewUniform(added ?? source),
+        residual: added?.view ?? viewUniform(bound),
         output: viewUniform(bound),
         first_batch: band.firstBatch,
         first_row: band.firstRow,
         slope: activationSlope(activation),
         ...variant.uniforms(band),
       },
-      bindings: { input: source, weights: variant.matrix.binding, bias: convolution.bias, output: bound, ...(added && { residual: added }) },
+      bindings: { input: source, weights: variant.matrix.binding, bias: convolution.bias, output: bound, ...(added && { residual: added.binding }) },
       workgroups: variant.workgroups(band),
       operations: band.batchCount * band.rowCount * width * operationsPerPixel,
     };

@@ -13,9 +13,9 @@ import {
   rowBands,
   viewUniform,
 } from "../kernel.ts";
-import { type TensorView, vectors } from "../tensor.ts";
+import { vectors } from "../tensor.ts";
 import { packConvolution } from "../weights.ts";
-import type { Convolution } from "./conv2d.ts";
+import { type Convolution, residualBinding, residualRows } from "./convolution.ts";
 import activationCode from "../common/activation.wgsl";
 import mergeCode from "./merge.wgsl";
 
@@ -74,7 +74,7 @@ export function estimatedTime(convolution: Convolution, gemm: GemmKernel): numbe
 
 /** The dispatches of a convolution by a kernel of implicit GEMM: one a band, or two where the inner dimension is divided. */
 export function gemmDispatches(convolution: Convolution, gemm: GemmKernel, scratch: OperatorJob<unknown>["scratch"]): Dispatch[] {
-  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, residual, activation, normalise, traits, matrix, bias } = convolution;
+  const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, activation, normalise, traits, matrix, bias } = convolution;
   const { batch, height, width, channels } = output.shape;
   const parts = partCount(convolution, gemm);
   const f16 = output.storage.elementType === "f16" ? 1 : 0;
@@ -83,13 +83,12 @@ export function gemmDispatches(convolution: Convolution, gemm: GemmKernel, scrat
       ? { binding: matrix.binding, stride: matrix.stride, f32: 1 }
       : { binding: { constant: packConvolution(matrix, output.storage.elementType) }, stride: 0, f32: 0 };
   const partialSums = parts > 1 ? scratch("partial sums", { batch, height, width, channels: parts * vectors(channels) * 4 }) : undefined;
-  const sameRows = (view: TensorView): BandedInput => ({ view, rowsRead: (rows) => rows });
   const source: BandedInput = {
     view: input,
     rowsRead: (rows) => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1,
     firstRowRead: (row) => row * stride - padding,
   };
-  const operands = [source, ...[residual, partialSums].flatMap((view) => (view ? [sameRows(view)] : []))];
+  const operands = [source, ...residualRows(convolution), ...(partialSums ? [{ view: partialSums, rowsRead: (rows: number) => rows }] : [])];
   const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;
   const { tilePixels, tileVectors, threads, chunk } = gemm;
   const defines: Defines = {
@@ -108,19 +107,19 @@ export function gemmDispatches(convolution: Convolution, gemm: GemmKernel, scrat
 
   return rowBands(output, operands, batch * height * width * operationsPerPixel, traits).flatMap((band): Dispatch[] => {
     const bound = bandBinding(band, output, traits);
-    const added = residual && bandBinding(band, residual, traits);
+    const added = residualBinding(band, convolution);
     const sums = partialSums && bandBinding(band, partialSums, traits);
     const read = inputBinding(band, source, traits);
     const rows = { height, first_batch: band.firstBatch, first_row: band.firstRow, row_count: band.rowCount };
     const pixels = band.rowCount * width;
     const product: Dispatch = {
       kernel: gemm.kernel,
-      defines: { ...defines, DIVIDED: sums ? 1 : 0, RESIDUAL: residual && !sums ? 1 : 0 },
+      defines: { ...defines, DIVIDED: sums ? 1 : 0, RESIDUAL: added && !sums ? 1 : 0 },
       constants: sums ? {} : finish.constants,
       uniforms: {
         ...rows,
         input: viewUniform(read),
-        residual: viewUniform(added ?? bound),
+        residual: added?.view ?? viewUniform(bound),
         output: viewUniform(sums ?? bound),
         input_height: input.shape.height,
         kernel_height: kernelHeight,
@@ -135,7 +134,7 @@ export function gemmDispatches(convolution: Convolution, gemm: GemmKernel, scrat
         epsilon: normalise?.epsilon ?? 0,
         slope: finish.slope,
       },
-      bindings: { input: read, weights: weights.binding, ...(sums ? { output: sums } : { bias, output: bound, ...(added && { residual: added }) }) },
+      bindings: { input: read, weights: weights.binding, ...(sums ? { output: sums } : { bias, output: bound, ...(added && { residual: added.binding }) }) },
       workgroups: [
         ...gridOf(Math.ceil(pixels / tilePixels) * Math.ceil(vectors(channels) / tileVectors), traits),
         band.batchCount * parts,
@@ -145,18 +144,18 @@ export function gemmDispatches(convolution: Convolution, gemm: GemmKernel, scrat
     if (!sums) return [product];
     const merge: Dispatch = {
       kernel: mergeKernel,
-      defines: { F16: f16, RESIDUAL: residual ? 1 : 0 },
+      defines: { F16: f16, RESIDUAL: added ? 1 : 0 },
       constants: { LANES: MERGE_LANES, ...finish.constants },
       uniforms: {
         ...rows,
         partial_sums: viewUniform(sums),
-        residual: viewUniform(added ?? bound),
+        residual: added?.view ?? viewUniform(bound),
         output: viewUniform(bound),
         output_channels: channels,
         parts,
         slope: finish.slope,
       },
-      bindings: { partial_sums: sums, bias, output: bound, ...(added && { residual: added }) },
+      bindings: { partial_sums: sums, bias, output: bound, ...(added && { residual: added.binding }) },
       workgroups: [...gridOf(Math.ceil((pixels * vectors(channels)) / MERGE_LANES), traits), band.batchCount],
       operations: band.batchCount * pixels * channels * (parts + 1),
     };

@@ -1,6 +1,6 @@
 import type { DeviceTraits, SubgroupMatrix } from "../../runtime/device.ts";
 import { defineKernel, type Dispatch, enabling, type OperatorJob } from "../kernel.ts";
-import type { Convolution } from "./conv2d.ts";
+import type { Convolution } from "./convolution.ts";
 import { estimatedTime, gemmDispatches, type GemmKernel } from "./gemm.ts";
 import activationCode from "../common/activation.wgsl";
 import gemmCode from "./gemm.wgsl";

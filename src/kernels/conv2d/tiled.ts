@@ -1,6 +1,6 @@
 import { defineKernel, type Dispatch, type OperatorJob } from "../kernel.ts";
 import { elementBytes } from "../tensor.ts";
-import type { Convolution } from "./conv2d.ts";
+import type { Convolution } from "./convolution.ts";
 import { estimatedTime, gemmDispatches, type GemmKernel } from "./gemm.ts";
 import activationCode from "../common/activation.wgsl";
 import gemmCode from "./gemm.wgsl";

@@ -2,7 +2,7 @@ import { activationNumber, activationSlope } from "../activation.ts";
 import { type Band, bandBinding, bandsOf, type Constant, defineKernel, type Dispatch, gridOf, haloBinding, type OperatorJob, viewUniform, wholeBinding } from "../kernel.ts";
 import { type TensorView, vectors } from "../tensor.ts";
 import { packVector, type Weight } from "../weights.ts";
-import type { Convolution } from "./conv2d.ts";
+import { type Convolution, residualBinding } from "./convolution.ts";
 import activationCode from "../common/activation.wgsl";
 import inputCode from "./winograd-input.wgsl";
 import outputCode from "./winograd-output.wgsl";
@@ -112,7 +112,7 @@ export function convolveByWinograd(
   scratch: OperatorJob<unknown>["scratch"],
   product: (convolution: Convolution) => Dispatch[],
 ): Dispatch[] {
-  const { input, output, padding, residual, activation, traits, bias } = convolution;
+  const { input, output, padding, activation, traits, bias } = convolution;
   const { height, width, channels } = output.shape;
   const inputs = input.shape.channels;
   const tileColumns = Math.ceil(width / TILE);
@@ -137,7 +137,7 @@ export function convolveByWinograd(
   return strips.flatMap((strip): Dispatch[] => {
     const source = haloBinding(strip, input, 1, padding, strip.rowCount + 2, traits);
     const bound = bandBinding(strip, output, traits);
-    const added = residual && bandBinding(strip, residual, traits);
+    const added = residualBinding(strip, convolution);
     const tiles = tilesOf(strip);
     const place = { first_batch: strip.firstBatch, first_row: strip.firstRow, tile_rows: Math.ceil(strip.rowCount / TILE), tile_columns: tileColumns, tiles, position_tiles: mostTiles };
     const transform = (kernel: typeof inputKernel, view: TensorView, operations: number): Pick<Dispatch, "kernel" | "workgroups" | "operations"> => ({
@@ -156,10 +156,10 @@ export function convolveByWinograd(
       ...multiply,
       {
         ...transform(outputKernel, output, (SPAN + TILE) * 14),
-        defines: { RESIDUAL: residual ? 1 : 0, UNROLLED: unrolled },
+        defines: { RESIDUAL: added ? 1 : 0, UNROLLED: unrolled },
         constants: { LANES, ACTIVATION: activationNumber(activation) },
-        uniforms: { residual: viewUniform(added ?? bound), output: viewUniform(bound), output_height: height, output_channels: channels, slope: activationSlope(activation), span: SPAN, output_span: TILE, ...place },
-        bindings: { products: wholeBinding(products), bias, output: bound, ...(added && { residual: added }) },
+        uniforms: { residual: added?.view ?? viewUniform(bound), output: viewUniform(bound), output_height: height, output_channels: channels, slope: activationSlope(activation), span: SPAN, output_span: TILE, ...place },
+        bindings: { products: wholeBinding(products), bias, output: bound, ...(added && { residual: added.binding }) },
       },
     ];
   });
