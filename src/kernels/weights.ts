@@ -43,6 +43,26 @@ export function packConvolution(weight: Weight, elementType: ElementType, length
   return { key: `convolution ${name} ${elementType} ${length}`, elementType, length, pack };
 }
 
+/** [kernel row][kernel column][output channel][vector of input channels]: only the input channels are filled up with zeros. Always f32. */
+export function packByOutput(weight: Weight): Constant {
+  const { name, shape } = weight;
+  const [outputs = 0, inputs = 0, height = 1, width = 1] = shape;
+  const columns = vectors(inputs) * 4;
+  const taps = height * width;
+  const pack = (): Float32Array => {
+    // A folded weight is computed when its numbers are first asked for.
+    const { data } = weight;
+    const packed = new Float32Array(taps * outputs * columns);
+    for (let o = 0; o < outputs; o++) {
+      for (let i = 0; i < inputs; i++) {
+        for (let tap = 0; tap < taps; tap++) packed[(tap * outputs + o) * columns + i] = data[(o * inputs + i) * taps + tap] ?? 0;
+      }
+    }
+    return packed;
+  };
+  return { key: `by output ${name}`, elementType: "f32", length: taps * outputs * vectors(inputs), pack };
+}
+
 /** [kernel row][kernel column][vector of channels] from PyTorch's channels × 1 × height × width. */
 export function packDepthwise({ name, shape, data }: Weight, elementType: ElementType): Constant {
   const [channels = 0, , height = 1, width = 1] = shape;

@@ -20,6 +20,11 @@ export interface DeviceTraits {
   readonly f16: boolean;
   /** Lanes of a subgroup; 0 where the device has no subgroups or their size varies. */
   readonly subgroupSize: number;
+  /**
+   * Where their size varies, the lanes that a kernel can require (`@subgroup_size`): the fewest that the device has, as the matrix units of
+   * AMD and Intel take them; else 0.
+   */
+  readonly requiredSubgroupSize: number;
   /** Dawn's `chromium-experimental-subgroup-matrix`; empty where it is missing. */
   readonly subgroupMatrices: readonly SubgroupMatrix[];
   readonly timestamps: boolean;
@@ -38,6 +43,7 @@ export const PORTABLE_TRAITS: DeviceTraits = {
   deviceClass: "other",
   f16: false,
   subgroupSize: 0,
+  requiredSubgroupSize: 0,
   subgroupMatrices: [],
   timestamps: false,
   maxBufferSize: 268435456,
@@ -62,7 +68,9 @@ export type WaitForGpu = <T>(work: Promise<T>) => Promise<T>;
 
 const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
-const FEATURES = ["shader-f16", "subgroups", "timestamp-query", SUBGROUP_MATRIX] as const;
+const SUBGROUP_SIZE_CONTROL = "subgroup-size-control";
+
+const FEATURES = ["shader-f16", "subgroups", SUBGROUP_SIZE_CONTROL, "timestamp-query", SUBGROUP_MATRIX] as const;
 
 const LIMITS = [
   "maxBufferSize",
@@ -79,11 +87,12 @@ export function deviceTraits(device: GPUDevice): DeviceTraits {
   const { limits, features, adapterInfo } = device;
   const { subgroupMinSize, subgroupMaxSize } = adapterInfo;
   const { subgroupMatrixConfigs = [] } = adapterInfo as { readonly subgroupMatrixConfigs?: Iterable<SubgroupMatrix> };
-  const fixedSize = features.has("subgroups" as GPUFeatureName) && subgroupMinSize === subgroupMaxSize ? subgroupMaxSize : 0;
+  const varies = subgroupMinSize !== subgroupMaxSize;
   return {
     deviceClass: deviceClass(adapterInfo),
     f16: features.has("shader-f16"),
-    subgroupSize: fixedSize,
+    subgroupSize: features.has("subgroups" as GPUFeatureName) && !varies ? subgroupMaxSize : 0,
+    requiredSubgroupSize: features.has(SUBGROUP_SIZE_CONTROL as GPUFeatureName) && varies ? subgroupMinSize : 0,
     subgroupMatrices: features.has(SUBGROUP_MATRIX as GPUFeatureName)
       ? [...subgroupMatrixConfigs].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }))
       : [],

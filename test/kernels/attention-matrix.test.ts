@@ -79,6 +79,15 @@ describe("attention by matrices", () => {
     }
   });
 
+  it("compiles for subgroups of a size that it requires", async () => {
+    const device = await openDevice(await findGpu({ backend: "null", flags: ["enable-dawn-features=allow_unsafe_apis"] }));
+    const traits = { ...withMatrix(PORTABLE_TRAITS, matrixOf(16, 16, 16)), subgroupSize: 0, requiredSubgroupSize: 32 };
+    const plan = compile(operatorGraph(prepareAttention(attentionBy(matrixAttention), { query: [1, 3, 5, 20], keys: [3, 7, 20], heads: 1 }, "f16").job), traits);
+    expect(plan.dispatches[0]?.code).toContain("@subgroup_size(32)");
+    const zeros = plan.inputs.map(({ tensor: { name, shape: { batch, height, width, channels } } }) => [name, new Float32Array(batch * height * width * channels)] as const);
+    await runPlan({ device, pipelines: new PipelineCache(device) }, plan, Object.fromEntries(zeros));
+  });
+
   it("is there for heads of up to 256 value channels on devices with such matrices", () => {
     const traits = { ...withMatrix(PORTABLE_TRAITS, matrixOf(16, 16, 16)), maxComputeWorkgroupStorageSize: 49152 };
     expect(matrixAttention(vectors(256), "f16", traits)).toMatchObject({ lanes: 128, queries: 64, defines: { KEYS: 64, DOWN: 1, ACROSS: 4, VALUES_ACROSS: 16 } });

@@ -99,6 +99,17 @@ describe("conv2d by matrices", () => {
     expect(made.size).toBeGreaterThan(SHAPES.length * MATRIX_TILE_NAMES.length);
   });
 
+  it("compiles for subgroups of a size that it requires", async () => {
+    const device = await openDevice(await findGpu({ backend: "null", flags: ["enable-dawn-features=allow_unsafe_apis"] }));
+    for (const requiredSubgroupSize of [16, 32]) {
+      const traits = { ...withMatrices(PORTABLE_TRAITS, matrixOf(16, 16, 16)), subgroupSize: 0, requiredSubgroupSize };
+      const plan = compile(operatorGraph(prepareConvolution(by("matrix-64x64"), { size: [1, 9, 11], channels: [9, 5] }, "f16").job), traits);
+      expect(plan.dispatches[0]?.defines).toMatchObject({ THREADS: 4 * requiredSubgroupSize });
+      expect(plan.dispatches[0]?.code).toContain(`@subgroup_size(${requiredSubgroupSize})`);
+      await runPlan({ device, pipelines: new PipelineCache(device) }, plan, { input0: new Float32Array(9 * 11 * 9) });
+    }
+  });
+
   it("is offered where the device has matrices of f16 with sums in f32, by estimated time", () => {
     const convolution = (traits: DeviceTraits, outputs = 256, elementType: "f16" | "f32" = "f16"): Convolution => {
       const view = (channels: number): TensorView => wholeView({ name: "x", shape: { batch: 1, height: 512, width: 64, channels }, elementType });

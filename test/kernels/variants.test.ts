@@ -29,6 +29,8 @@ function singleNodes(type: ElementType): Graph[] {
     single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("c", [12, 20, 3, 3] as const, 1), ...sizes }))),
     single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("d", [20, 20, 3, 3] as const, 1), ...sizes })), 40),
     single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("p", [12, 20, 1, 1] as const, 1), ...sizes, padding: 0, normalise: { epsilon: 1e-5 } }))),
+    single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("o", [3, 20, 3, 3] as const, 1), ...sizes }))),
+    single((builder, x) => builder.output(builder.add("out", conv2d, [builder.slice("eight", x, 0, 8)], { weight: randomWeight("i", [12, 8, 3, 3] as const, 1), ...sizes }))),
     single((builder, x) => builder.output(builder.add("out", depthwiseConv2d, [x], { weight, ...sizes }))),
     single((builder, x) => builder.output(builder.add("out", depthwiseConv2d, [x, x], { weight, ...sizes, gated: { weight } }))),
     single((builder, x) => builder.output(builder.add("out", attention, [x, x, x], { heads: 1, scale: 1 }))),

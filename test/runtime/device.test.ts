@@ -25,6 +25,7 @@ describe("deviceTraits", () => {
       deviceClass: "nvidia",
       f16: true,
       subgroupSize: 32,
+      requiredSubgroupSize: 0,
       subgroupMatrices: [],
       timestamps: true,
       maxBufferSize: 1,
@@ -40,6 +41,13 @@ describe("deviceTraits", () => {
   it("has no subgroup size where it varies or the feature is not enabled", () => {
     expect(deviceTraits(fakeDevice(["subgroups"], [4, 32])).subgroupSize).toBe(0);
     expect(deviceTraits(fakeDevice([], [32, 32])).subgroupSize).toBe(0);
+  });
+
+  it("requires the least subgroup size where it varies and can be required", () => {
+    const sizes = (features: readonly string[], range: readonly [number, number]) => deviceTraits(fakeDevice(["subgroups", ...features], range)).requiredSubgroupSize;
+    expect(sizes(["subgroup-size-control"], [32, 64])).toBe(32);
+    expect(sizes(["subgroup-size-control"], [32, 32])).toBe(0);
+    expect(sizes([], [32, 64])).toBe(0);
   });
 
   it("lists subgroup matrices only where the feature is enabled", () => {

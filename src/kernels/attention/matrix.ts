@@ -7,6 +7,8 @@ import code from "./matrix.wgsl";
 
 /** For subgroup matrices of any size. */
 export const MATRIX_KERNEL = enabling(["chromium_experimental_subgroup_matrix", "subgroups"], defineKernel("attention/matrix", operandsCode, code));
+/** The same for subgroups of a size that the kernel requires. */
+const SIZED_KERNEL = enabling(["subgroup_size_control"], MATRIX_KERNEL);
 
 const SUBGROUPS = 4;
 /** More value channels would take more than half of a thread's registers for sums. */
@@ -26,8 +28,8 @@ const TILES = [
  * @returns undefined where the device has no matrices of f16 with sums in f32, for other tensors, and for heads of more than 256 value channels
  */
 export function matrixAttention(valueVectors: number, elementType: ElementType, traits: DeviceTraits): AttentionKernel | undefined {
-  const { subgroupMatrices, subgroupSize, maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize } = traits;
-  const lanes = SUBGROUPS * subgroupSize;
+  const { subgroupMatrices, subgroupSize, requiredSubgroupSize, maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupStorageSize } = traits;
+  const lanes = SUBGROUPS * (subgroupSize || requiredSubgroupSize);
   if (elementType !== "f16" || lanes === 0 || lanes > maxComputeInvocationsPerWorkgroup || valueVectors * 4 > MAX_VALUE_CHANNELS) return undefined;
   const candidates = subgroupMatrices
     .filter(({ componentType, resultComponentType }) => componentType === "f16" && resultComponentType === "f32")
@@ -45,8 +47,9 @@ export function matrixAttention(valueVectors: number, elementType: ElementType, 
   if (!best) return undefined;
   const { M, N, K, queries, keys, chunk, across, stage } = best;
   return {
-    kernel: MATRIX_KERNEL,
+    kernel: requiredSubgroupSize > 0 ? SIZED_KERNEL : MATRIX_KERNEL,
     defines: {
+      SUBGROUP_SIZE: requiredSubgroupSize,
       M,
       N,
       K,

@@ -13,6 +13,8 @@
 #define QUERIES 64
 #define KEYS 32
 #define SUBGROUPS 4
+// Lanes that a subgroup must have; 0: what it has.
+#define SUBGROUP_SIZE 0
 // QUERIES / SUBGROUPS / M, KEYS / N, and value channels / N, rounded up
 #define DOWN 1
 #define ACROSS 2
@@ -56,6 +58,9 @@ fn scaled(batch: u32, score: vec4<f32>, index: u32) -> vec4<f32> {
   return select(vec4<f32>(-3.4e38), s * params.scale, index + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.keys));
 }
 
+#if SUBGROUP_SIZE
+@subgroup_size(SUBGROUP_SIZE)
+#endif
 @compute @workgroup_size(LANES)
 fn attention(
   @builtin(workgroup_id) tile: vec3<u32>,

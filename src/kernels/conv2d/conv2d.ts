@@ -6,6 +6,7 @@ import { defaultFirst, type VariantTable } from "../variants.ts";
 import { convolutionVectors, packConvolution, packVector, UNIFORM_SIZES, type Weight } from "../weights.ts";
 import { type Convolution, type ImageMatrices, isVector, residualBinding, residualRows } from "./convolution.ts";
 import { convolveByMatrices, matrixVariants } from "./matrix.ts";
+import { narrowVariant, narrowVariants } from "./narrow.ts";
 import { convolveTiled, tiledVariants } from "./tiled.ts";
 import { allowsWinograd, convolveByWinograd, WINOGRAD } from "./winograd.ts";
 import activationCode from "../common/activation.wgsl";
@@ -106,12 +107,13 @@ export const winogradVariants: VariantTable = {
 export function convolutionCandidates(convolution: Convolution): readonly string[] {
   const { traits } = convolution;
   const tiles = traits.deviceClass === "software" ? [] : [...tiledVariants(convolution), ...matrixVariants(convolution)];
-  const candidates = [REGISTERS, ...(traits.subgroupSize === SUBGROUP ? [SUBGROUPS] : []), ...tiles];
-  return allowsWinograd(convolution) ? defaultFirst(winogradVariants, [...candidates, WINOGRAD], traits) : defaultFirst(convolutionVariants, candidates, traits);
+  const narrow = narrowVariants(convolution);
+  const candidates = [REGISTERS, ...(traits.subgroupSize === SUBGROUP ? [SUBGROUPS] : []), ...narrow.names, ...tiles];
+  return allowsWinograd(convolution) ? defaultFirst(winogradVariants, [...candidates, WINOGRAD], traits) : defaultFirst(narrow.table ?? convolutionVariants, candidates, traits);
 }
 
 /** A kernel with its tile: how many pixels and output channels a workgroup makes. */
-interface Variant {
+export interface Variant {
   readonly kernel: Kernel;
   readonly matrix: Matrix;
   readonly defines: Defines;
@@ -263,7 +265,7 @@ export function convolve(convolution: Convolution, name: string, scratch: Operat
   if (tiled) return tiled;
   const { input, output, kernelHeight, kernelWidth, stride, padding, dilation, activation, traits } = convolution;
   const { batch, height, width, channels } = output.shape;
-  const variant = (name === SUBGROUPS ? subgroupVariant : registerVariant)(convolution);
+  const variant = narrowVariant(convolution, name, storedMatrix(matrix)) ?? (name === SUBGROUPS ? subgroupVariant : registerVariant)(convolution);
   const rowsRead = (rows: number): number => (rows - 1) * stride + (kernelHeight - 1) * dilation + 1;
   const reads = [{ view: input, rowsRead }, ...residualRows(convolution)];
   const operationsPerPixel = 2 * input.shape.channels * channels * kernelHeight * kernelWidth;

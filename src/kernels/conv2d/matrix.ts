@@ -31,6 +31,8 @@ const CHUNKS = [8, 4];
 
 /** For subgroup matrices of any size. */
 export const MATRIX_KERNEL = enabling(["chromium_experimental_subgroup_matrix", "subgroups"], defineKernel("conv2d/matrix", activationCode, gemmCode, matrixCode));
+/** The same for subgroups of a size that the kernel requires. */
+const SIZED_KERNEL = enabling(["subgroup_size_control"], MATRIX_KERNEL);
 
 /** The matrix product of f16 with sums in f32 that does most at once; undefined where the device has none that divides the tile. */
 function bestMatrix({ subgroupMatrices }: DeviceTraits, { subgroupPixels, subgroupChannels }: Tile): SubgroupMatrix | undefined {
@@ -46,19 +48,21 @@ function matrixKernel({ output, normalise, traits }: Convolution, tile: Tile): G
   const { pixels, channels, subgroupPixels, subgroupChannels } = tile;
   const matrix = bestMatrix(traits, tile);
   // The threads of a workgroup are counted by subgroups, which must not vary in size.
-  if (!matrix || output.storage.elementType !== "f16" || traits.subgroupSize === 0) return undefined;
+  const lanes = traits.subgroupSize || traits.requiredSubgroupSize;
+  if (!matrix || output.storage.elementType !== "f16" || lanes === 0) return undefined;
   const { M, N, K } = matrix;
   const subgroupsAcross = channels / subgroupChannels;
   const subgroups = (pixels / subgroupPixels) * subgroupsAcross;
-  const threads = subgroups * traits.subgroupSize;
+  const threads = subgroups * lanes;
   const vectors = channels / 4;
   const bytes = (chunk: number): number =>
     8 * (pixels * (chunk + 2) + chunk * 4 * (vectors + 2)) + subgroups * M * N * 4 + pixels * 8 + (normalise ? pixels * 8 + threads * 4 : 0);
   const chunk = CHUNKS.find((size) => (size * 4) % K === 0 && bytes(size) <= traits.maxComputeWorkgroupStorageSize);
   if (chunk === undefined || threads > traits.maxComputeInvocationsPerWorkgroup) return undefined;
   return {
-    kernel: MATRIX_KERNEL,
+    kernel: traits.requiredSubgroupSize > 0 ? SIZED_KERNEL : MATRIX_KERNEL,
     defines: {
+      SUBGROUP_SIZE: traits.requiredSubgroupSize,
       M,
       N,
       K,

@@ -17,6 +17,8 @@
 #define FRAGMENTS_ACROSS 4
 #define SUBGROUPS_ACROSS 2
 #define SUBGROUPS 4
+// Lanes that a subgroup must have; 0: what it has.
+#define SUBGROUP_SIZE 0
 
 const INPUT_ROW = CHUNK + 2;
 const WEIGHT_ROW = TILE_VECTORS + 2;
@@ -27,6 +29,9 @@ var<workgroup> input_tile: array<vec4<f16>, TILE_PIXELS * INPUT_ROW>;
 var<workgroup> weight_tile: array<vec4<f16>, CHUNK * 4 * WEIGHT_ROW>;
 var<workgroup> results: array<vec4<f32>, SUBGROUPS * RESULT_VECTORS>;
 
+#if SUBGROUP_SIZE
+@subgroup_size(SUBGROUP_SIZE)
+#endif
 @compute @workgroup_size(THREADS)
 fn matrix(
   @builtin(workgroup_id) tile: vec3<u32>,
