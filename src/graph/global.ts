@@ -172,15 +172,16 @@ export function estimateGraph(graph: Graph, pictures: readonly string[], tiles: 
     const { name } = node.output;
     if (!wanted.includes(name)) return;
     const norm = nodeOf(node, groupNorm) ?? nodeOf(node, groupStatistics);
-    if (!norm) {
+    const [x] = node.inputs;
+    if (!norm || !x) {
       // A tensor of its own: the node's may lie inside another.
       outputs.push(changed.add(whole(name), node.operator, node.inputs, node.attributes));
       return;
     }
     const { groups, epsilon } = norm.attributes;
     const regions = changed.input(TILE_REGIONS, { batch: 1, height: 1, width: tiles, channels: 4 });
-    outputs.push(changed.add(whole(name), groupStatistics, node.inputs, { groups, epsilon }));
-    outputs.push(changed.add(parts(name), regionStatistics, [...node.inputs, regions], { groups, epsilon }));
+    outputs.push(changed.add(whole(name), groupStatistics, [x], { groups, epsilon }));
+    outputs.push(changed.add(parts(name), regionStatistics, [x, regions], { groups, epsilon }));
   });
   return estimating.finish(outputs, pictures);
 }
@@ -228,7 +229,8 @@ export function collectGraph(graph: Graph, pictures: readonly string[], { count,
       const tables = [changed.input(innerRows(factor, fill), size(inner.height)), changed.input(innerColumns(factor, fill), size(inner.width))];
       return changed.add(`${name}: own ${i}`, gather, [input, ...tables], {});
     };
-    const [x, y] = node.inputs;
+    const [x, ...others] = node.inputs;
+    const [y] = others;
     if (statistics && x) {
       const { groups, epsilon } = statistics.attributes;
       const region = changed.input(TILE_INPUTS.region, { batch: 1, height: 1, width: 1, channels: 4 });
@@ -236,7 +238,7 @@ export function collectGraph(graph: Graph, pictures: readonly string[], { count,
       const each = { ...found.shape, height: count };
       const estimates = [changed.input(whole(name), found.shape), changed.input(parts(name), each), changed.input(TILE_INPUTS.part, row(1))];
       const corrected = changed.add(norm ? `${name}: corrected` : node.output, correctStatistics, [found, ...estimates], {});
-      if (norm) changed.add(node.output, normalise, [x, corrected], normaliseAttributes(norm.attributes));
+      if (norm) changed.add(node.output, normalise, [x, corrected, ...others], normaliseAttributes(norm.attributes));
       finish(changed.add(pooledName(name), pooledStatistics, [grow(found, { kind: "groupStatistics", epsilon })], { epsilon }));
       const place = [changed.input(TILE_INPUTS.place, row(4)), changed.input(TILE_INPUTS.one, row(1)), changed.input(TILE_INPUTS.ones, row(2))];
       const partsSoFar = growing(parts(name));
@@ -267,19 +269,24 @@ export function collectedAs(output: string, outputs: readonly string[]): string 
   return outputs.includes(pooledName(name)) ? undefined : whole(name);
 }
 
-const normaliseAttributes = ({ weight, bias, activation }: GroupNormAttributes): NormaliseAttributes => ({ weight, bias, ...(activation && { activation }) });
+const normaliseAttributes = ({ weight, bias, activation, residual }: GroupNormAttributes): NormaliseAttributes => ({
+  weight,
+  bias,
+  ...(activation && { activation }),
+  ...(residual && { residual }),
+});
 
 /** Lets what is known of the whole picture take the place of an operator. */
 function takeWhole(node: Node, changed: Changed): void {
   const { output } = node;
   const norm = nodeOf(node, groupNorm);
-  const [input] = node.inputs;
+  const [input, ...residual] = node.inputs;
   if (!norm || !input) {
     changed.become({ ...output, name: whole(output.name) });
     return;
   }
   const statistics = changed.input(whole(output.name), { batch: input.shape.batch, height: 1, width: 2, channels: input.shape.channels });
-  changed.add(output, normalise, [input, statistics], normaliseAttributes(norm.attributes));
+  changed.add(output, normalise, [input, statistics, ...residual], normaliseAttributes(norm.attributes));
 }
 
 /** A tile of the whole picture. Inputs beside the network's own: what is known of the whole, by its names. Outputs: the network's. */

@@ -2,6 +2,7 @@ import { applyMatrix } from "../kernels/apply-matrix/apply-matrix.ts";
 import { conv2d, isPointwise } from "../kernels/conv2d/conv2d.ts";
 import { depthwiseConv2d, type DepthwiseConv2dAttributes } from "../kernels/depthwise-conv2d/depthwise-conv2d.ts";
 import { elementwise } from "../kernels/elementwise/elementwise.ts";
+import { groupNorm } from "../kernels/group-norm/group-norm.ts";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.ts";
 import { formatShape } from "../kernels/tensor.ts";
 import type { Weight } from "../kernels/weights.ts";
@@ -195,7 +196,7 @@ export function fuseActivation(graph: Graph): Graph {
   return dropUnused({ ...graph, nodes });
 }
 
-/** A sum of the result of a convolution that nothing else reads, with a tensor or with one number a channel, is made where that result is stored. */
+/** A sum of a result that nothing else reads with a tensor, or after a convolution with one number a channel, is made where that result is stored. */
 export function fuseResidual(graph: Graph): Graph {
   const producer = producers(graph);
   const uses = countUses(graph);
@@ -210,6 +211,8 @@ export function fuseResidual(graph: Graph): Graph {
       if (uses.get(result.id) !== 1 || formatShape(result.shape) !== formatShape(node.output.shape)) continue;
       const dense = nodeOf(before, conv2d);
       if (dense && !dense.attributes.residual) return replaceNode(node, conv2d, [...dense.inputs, residual], { ...dense.attributes, residual: true });
+      const norm = nodeOf(before, groupNorm);
+      if (norm && same && !norm.attributes.residual) return replaceNode(node, groupNorm, [...norm.inputs, residual], { ...norm.attributes, residual: true });
       const applied = nodeOf(before, applyMatrix);
       if (applied && same && !applied.attributes.residual) return replaceNode(node, applyMatrix, [...applied.inputs, residual], { residual: true });
     }

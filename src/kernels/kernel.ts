@@ -272,10 +272,18 @@ export function perPixelDispatches(job: PerPixelJob): Dispatch[] {
 }
 
 const CHUNK_PIXELS = 8192;
+/** Threads of a workgroup that reduces a chunk. */
+const CHUNK_LANES = 64;
+
+/** Chunks of a picture: the rows of each, and how many there are. */
+export interface Chunks {
+  readonly rows: number;
+  readonly count: number;
+}
 
 /** A reduction works on fixed chunks of rows and merges them in row order, so that its result does not depend on bands. */
-export function chunksOf({ height, width }: Shape): { readonly rows: number; readonly count: number } {
-  const rows = Math.max(1, Math.floor(CHUNK_PIXELS / width));
+export function chunksOf({ height, width }: Shape, pixels = CHUNK_PIXELS): Chunks {
+  const rows = Math.max(1, Math.floor(pixels / width));
   return { rows, count: Math.ceil(height / rows) };
 }
 
@@ -286,6 +294,8 @@ export interface ChunkJob {
   readonly constants?: Readonly<Record<string, number>>;
   readonly input: TensorView;
   readonly partialResults: TensorView;
+  /** The default is `chunksOf` the input. */
+  readonly chunks?: Chunks;
   /** Beside the `View` of `input`, `height`, `chunk_rows`, `first_batch`, `first_chunk` and `chunks`. */
   readonly uniforms?: UniformValues;
   /** Workgroups y; the default is 1. */
@@ -295,15 +305,16 @@ export interface ChunkJob {
 }
 
 /** The dispatches of such a kernel, one a band. */
-export function chunkDispatches({ kernel, constants, input, partialResults, uniforms, groups = 1, operationsPerPixel, traits }: ChunkJob): Dispatch[] {
+export function chunkDispatches(job: ChunkJob): Dispatch[] {
+  const { kernel, constants, input, partialResults, uniforms, groups = 1, operationsPerPixel, traits } = job;
   const { batch, height, width } = input.shape;
-  const chunks = chunksOf(input.shape);
+  const { chunks = chunksOf(input.shape) } = job;
   return rowBands(input, [], batch * height * width * operationsPerPixel, traits, chunks.rows).map((band): Dispatch => {
     const source = bandBinding(band, input, traits);
     return {
       kernel,
       defines: { F16: input.storage.elementType === "f16" ? 1 : 0 },
-      constants: { LANES: 64, ...constants },
+      constants: { LANES: CHUNK_LANES, ...constants },
       uniforms: {
         input: viewUniform(source),
         height,
@@ -326,7 +337,7 @@ const MAX_VECTOR_LANES = 16;
 /** What a kernel with common/channel-chunk.wgsl needs beside. */
 export function channelChunks(channels: number): Pick<ChunkJob, "uniforms" | "groups"> {
   const vectorLanes = Math.min(MAX_VECTOR_LANES, 2 ** Math.ceil(Math.log2(vectors(channels))));
-  return { uniforms: { channel_vectors: vectors(channels), vector_lanes: vectorLanes }, groups: Math.ceil(vectors(channels) / vectorLanes) };
+  return { uniforms: { channel_vectors: vectors(channels), vector_lanes: vectorLanes, pixel_lanes: CHUNK_LANES / vectorLanes }, groups: Math.ceil(vectors(channels) / vectorLanes) };
 }
 
 /** So many workgroups as a grid: a device takes only 65535 along one dimension. The kernel counts them as y × width + x. */

@@ -5,6 +5,7 @@ import { applyMatrix } from "../../src/kernels/apply-matrix/apply-matrix.ts";
 import { conv2d, type Conv2dAttributes } from "../../src/kernels/conv2d/conv2d.ts";
 import { depthwiseConv2d } from "../../src/kernels/depthwise-conv2d/depthwise-conv2d.ts";
 import { elementwise } from "../../src/kernels/elementwise/elementwise.ts";
+import { groupNorm } from "../../src/kernels/group-norm/group-norm.ts";
 import { layerNorm } from "../../src/kernels/layer-norm/layer-norm.ts";
 import { openTestGpu, runGraph, type TestGpu } from "../gpu.ts";
 import { randomWeight } from "../kernels/operators.ts";
@@ -351,6 +352,23 @@ describe("fuseResidual", () => {
       timed 1×3×5×4 = conv2d(x, time) residual
       vector 1×1×1×4 = conv2d(numbers)
       sum 1×3×5×4 = elementwise(timed, vector) operation=add
+      "
+    `);
+  });
+
+  it("adds to a group norm where it stores its result", async () => {
+    const graph = build(8, (builder, x) => {
+      const dense = builder.add("dense", conv2d, [x], pointwise("dense", 8, 8));
+      return builder.add("sum", elementwise, [builder.add("norm", groupNorm, [dense], { ...norm("norm", 8), groups: 2, activation: { kind: "silu" } }), dense], { operation: "add" });
+    });
+    expect(await rewritten(graph, fuseResidual)).toMatchInlineSnapshot(`
+      "
+      dense 2×3×5×8 = conv2d(x)
+      norm 2×3×5×8 = groupNorm(dense) epsilon=0.00001 groups=2 activation(silu)
+      sum 2×3×5×8 = elementwise(norm, dense) operation=add
+      →
+      dense 2×3×5×8 = conv2d(x)
+      sum 2×3×5×8 = groupNorm(dense, dense) epsilon=0.00001 groups=2 activation(silu) residual
       "
     `);
   });

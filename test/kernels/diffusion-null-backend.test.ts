@@ -4,6 +4,7 @@ import { maskDifuserRecipe } from "../../src/fusion/mask-difuser.ts";
 import { compileSampling } from "../../src/fusion/sampling.ts";
 import { GraphBuilder } from "../../src/graph/graph.ts";
 import { compile } from "../../src/graph/plan.ts";
+import { variantJob, variantKey } from "../../src/graph/variants.ts";
 import { globalPool } from "../../src/kernels/global-pool/global-pool.ts";
 import { groupNorm } from "../../src/kernels/group-norm/group-norm.ts";
 import { PORTABLE_TRAITS } from "../../src/runtime/device.ts";
@@ -38,7 +39,20 @@ describe("kernels with workgroup memory", () => {
   const [weight, bias] = [randomWeight("weight", [5] as const, 1), randomWeight("bias", [5] as const, 2)];
   builder.output(builder.add("norm", groupNorm, [x], { groups: 1, weight, bias, epsilon: 1e-5 }));
   builder.output(builder.add("pool", globalPool, [x], { operation: "mean" }));
-  const shared = compile(builder.build(), PORTABLE_TRAITS).dispatches.filter(({ code }) => code.includes("var<workgroup>"));
+  const graph = builder.build();
+  const [norm] = graph.nodes;
+  if (!norm) throw new Error("no node");
+  const job = variantJob(norm, PORTABLE_TRAITS);
+  // In one dispatch, and in passes.
+  const variants = norm.operator.variants?.(job) ?? [];
+  const dispatches = variants
+    .flatMap((variant) => compile(graph, PORTABLE_TRAITS, new Map([[variantKey(norm.operator, job), variant]])).dispatches)
+    .filter(({ code }) => code.includes("var<workgroup>"));
+  const shared = [...new Map(dispatches.map((dispatch) => [dispatch.kernel.name, dispatch])).values()];
+
+  it("are here", () => {
+    expect(shared.map(({ kernel }) => kernel.name)).toEqual(["group-norm/whole", "global-pool/chunk", "group-norm/statistics", "group-norm/merge"]);
+  });
 
   // Attention's lanes are columns and groups of a fixed number; the interpreter's few lanes are not.
   it.each(shared.map((dispatch) => [dispatch.kernel.name, dispatch] as const))("%s has no race, and one without its barriers", (_, dispatch) => {

@@ -12,6 +12,7 @@ import { pool, pooledStatistics } from "../../src/kernels/tile/pool.ts";
 import { correctStatistics, regionStatistics } from "../../src/kernels/tile/region-statistics.ts";
 import { PORTABLE_TRAITS } from "../../src/runtime/device.ts";
 import { openNullGpu, openTestGpu, runPlan, type TestGpu } from "../gpu.ts";
+import { add } from "../reference/elementwise.ts";
 import { groupStatistics as statisticsReference } from "../reference/statistics.ts";
 import { buildTensor, mapTensor, randomTensor, type ReferenceShape, type ReferenceTensor, valueAt } from "../reference/tensor.ts";
 import { expectBandsEqualWhole, expectOperator, randomWeight, runOperator, storedBytes } from "./operators.ts";
@@ -178,13 +179,16 @@ describe("normalise", () => {
       });
       const job = { operator: normalise, attributes: { weight, bias, activation: { kind: "silu" } as const }, inputs: [input, statistics], elementType: [elementType, "f32"] as const };
       await expectOperator(gpu, job, expected);
+      const residual = randomTensor(shape, 5, 1, elementType);
+      const both = { ...job, attributes: { ...job.attributes, residual: true }, inputs: [...job.inputs, residual], elementType: [elementType, "f32", elementType] as const };
+      await expectOperator(gpu, both, add(expected, residual));
     }
   });
 
   it("makes the same bits in bands", async () => {
     const [weight, bias] = [randomWeight("weight", [8] as const, 3), randomWeight("bias", [8] as const, 4)];
-    const inputs = [randomTensor([2, 40, 8, 8], 1), randomTensor([2, 1, 2, 8], 2)];
-    await expectBandsEqualWhole(gpu, { operator: normalise, attributes: { weight, bias }, inputs }, storedBytes([1, 20, 8, 8]));
+    const inputs = [randomTensor([2, 40, 8, 8], 1), randomTensor([2, 1, 2, 8], 2), randomTensor([2, 40, 8, 8], 5)];
+    await expectBandsEqualWhole(gpu, { operator: normalise, attributes: { weight, bias, residual: true }, inputs }, storedBytes([1, 20, 8, 8]));
   });
 
   it("refuses statistics of another tensor", () => {

@@ -5,6 +5,7 @@ import { variantJob, variantKey } from "../../src/graph/variants.ts";
 import { attention } from "../../src/kernels/attention/attention.ts";
 import { conv2d } from "../../src/kernels/conv2d/conv2d.ts";
 import { depthwiseConv2d } from "../../src/kernels/depthwise-conv2d/depthwise-conv2d.ts";
+import { groupNorm } from "../../src/kernels/group-norm/group-norm.ts";
 import type { ElementType } from "../../src/kernels/tensor.ts";
 import { VARIANT_TABLES } from "../../src/kernels/variant-tables.ts";
 import { DEVICE_CLASSES, type DeviceTraits, PORTABLE_TRAITS } from "../../src/runtime/device.ts";
@@ -24,6 +25,7 @@ function singleNodes(type: ElementType): Graph[] {
     return builder.build();
   };
   const weight = randomWeight("w", [20, 1, 3, 3] as const, 1);
+  const norm = { groups: 5, weight: randomWeight("n", [20] as const, 1), bias: randomWeight("b", [20] as const, 2), epsilon: 1e-5 };
   const sizes = { stride: 1, padding: 1, dilation: 1 };
   return [
     single((builder, x) => builder.output(builder.add("out", conv2d, [x], { weight: randomWeight("c", [12, 20, 3, 3] as const, 1), ...sizes }))),
@@ -33,6 +35,8 @@ function singleNodes(type: ElementType): Graph[] {
     single((builder, x) => builder.output(builder.add("out", conv2d, [builder.slice("eight", x, 0, 8)], { weight: randomWeight("i", [12, 8, 3, 3] as const, 1), ...sizes }))),
     single((builder, x) => builder.output(builder.add("out", depthwiseConv2d, [x], { weight, ...sizes }))),
     single((builder, x) => builder.output(builder.add("out", depthwiseConv2d, [x, x], { weight, ...sizes, gated: { weight } }))),
+    single((builder, x) => builder.output(builder.add("out", groupNorm, [x], norm))),
+    single((builder, x) => builder.output(builder.add("out", groupNorm, [x], norm)), 1000),
     single((builder, x) => builder.output(builder.add("out", attention, [x, x, x], { heads: 1, scale: 1 }))),
   ];
 }

@@ -34,7 +34,7 @@ fn activate(x: vec4<f32>, slope: vec4<f32>) -> vec4<f32> {
     case 1u: { return max(x, vec4<f32>(0.0)); }
     case 2u: { return select(x * slope, x, x > vec4<f32>(0.0)); }
     case 3u: { return gelu(x); }
-    case 4u: { return x * sigmoid(x); }
+    case 4u: { return x / (1.0 + exp(-x)); }
     case 5u: { return sigmoid(x); }
     case 6u: { return clamp(x, vec4<f32>(0.0), vec4<f32>(6.0)); }
     default: { return x; }

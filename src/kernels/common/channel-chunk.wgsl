@@ -8,6 +8,8 @@ struct Params {
   channel_vectors: u32,
   // Neighbouring lanes take neighbouring vectors of a pixel; a power of two.
   vector_lanes: u32,
+  // LANES / vector_lanes: a software adapter would divide in every turn of a loop.
+  pixel_lanes: u32,
   chunk_rows: u32,
   first_batch: u32,
   first_chunk: u32,

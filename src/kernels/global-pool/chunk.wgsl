@@ -15,7 +15,7 @@ fn global_pool_chunk(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invo
   let first = first_index_of(tile, vector);
   let pixels = pixels_of(tile);
   var result = vec4<f32>(select(0.0, -3.4e38, MAXIMUM == 1u));
-  for (var pixel = lane / params.vector_lanes; pixel < pixels; pixel += LANES / params.vector_lanes) {
+  for (var pixel = lane / params.vector_lanes; pixel < pixels; pixel += params.pixel_lanes) {
     result = merge(result, vec4<f32>(input[first + pixel * params.input.pixel_vectors]));
   }
   results[lane] = result;

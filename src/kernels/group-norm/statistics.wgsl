@@ -16,10 +16,9 @@ fn group_norm_statistics(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_
   let shift = vec4<f32>(input[first]);
   var sum = vec4<f32>(0.0);
   var square = vec4<f32>(0.0);
-  let step = LANES / params.vector_lanes;
-  for (var pixel = lane / params.vector_lanes; pixel < pixels; pixel += PIXELS * step) {
+  for (var pixel = lane / params.vector_lanes; pixel < pixels; pixel += PIXELS * params.pixel_lanes) {
 #for p PIXELS
-    let next = pixel + p * step;
+    let next = pixel + p * params.pixel_lanes;
     let x = vec4<f32>(input[first + min(next, pixels - 1u) * params.input.pixel_vectors]);
     let d = select(vec4<f32>(0.0), x - shift, next < pixels);
     sum += d;

@@ -1,6 +1,6 @@
-import { groupNorm } from "../group-norm/group-norm.ts";
+import { statisticsDispatches } from "../group-norm/group-norm.ts";
 import { type Operator, shapeError } from "../kernel.ts";
-import type { Shape, TensorView } from "../tensor.ts";
+import type { TensorView } from "../tensor.ts";
 import type { Weight } from "../weights.ts";
 
 /**
@@ -26,13 +26,10 @@ export const groupStatistics: Operator<GroupStatisticsAttributes> = {
 
   outputType: () => "f32",
 
-  dispatches({ inputs, output, attributes, traits, variant, scratch }) {
+  dispatches({ inputs, output, attributes, traits, scratch }) {
     const [input] = inputs as [TensorView];
     const { channels } = input.shape;
-    const uniform = (value: number): Weight => ({ name: `${value}, ${channels} times`, shape: [channels], data: new Float32Array(channels).fill(value) });
-    // The passes of group norm but for the last, which is the one that writes its output.
-    const job = { inputs, output: input, attributes: { ...attributes, weight: uniform(1), bias: uniform(0) }, traits, variant };
-    const passes = groupNorm.dispatches({ ...job, scratch: (name: string, shape: Shape) => (name === "factors" ? output : scratch(name, shape)) });
-    return passes.filter(({ bindings }) => !("output" in bindings));
+    const ones: Weight = { name: `1, ${channels} times`, shape: [channels], data: new Float32Array(channels).fill(1) };
+    return statisticsDispatches({ input, factors: output, ...attributes, weight: ones, traits, scratch });
   },
 };

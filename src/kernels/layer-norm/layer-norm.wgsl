@@ -1,4 +1,5 @@
-// Layer norm over the channels of each pixel; one pixel a thread, mean and variance in two passes in f32.
+// Layer norm over the channels of each pixel; one pixel a thread. Each of the four lanes of the vectors keeps a running mean and squared
+// deviations from it (Welford 1962), which are merged in the end, so that a large mean costs no digits and the pixel is read once for both.
 override CHANNELS: u32;
 override VECTORS: u32 = (CHANNELS + 3u) / 4u;
 override LANES: u32 = 64;
@@ -26,15 +27,20 @@ fn layer_norm(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_
   let source = pixel_index(params.input, row, column);
   let destination = pixel_index(params.output, row, column);
 
-  var sum = vec4<f32>(0.0);
-  for (var v = 0u; v < VECTORS; v++) { sum += vec4<f32>(input[source + v]); }
-  let mean = ((sum.x + sum.y) + (sum.z + sum.w)) / f32(CHANNELS);
+  var means = vec4<f32>(0.0);
   var squares = vec4<f32>(0.0);
   for (var v = 0u; v < VECTORS; v++) {
-    let d = keep_channels(vec4<f32>(input[source + v]) - mean, v, CHANNELS);
-    squares = fma(d, d, squares);
+    let d = keep_channels(vec4<f32>(input[source + v]) - means, v, CHANNELS);
+    let step = d * (1.0 / f32(v + 1u));
+    means += step;
+    squares = fma(d, d - step, squares);
   }
-  let scale = 1.0 / sqrt(((squares.x + squares.y) + (squares.z + squares.w)) / f32(CHANNELS) + params.epsilon);
+  // Channels in each lane.
+  let counts = vec4<f32>((vec4<u32>(CHANNELS + 3u) - vec4<u32>(0u, 1u, 2u, 3u)) / vec4<u32>(4u));
+  let mean = dot(means, counts) / f32(CHANNELS);
+  let between = (means - mean) * (means - mean);
+  let variance = (((squares.x + squares.y) + (squares.z + squares.w)) + dot(between, counts)) / f32(CHANNELS);
+  let scale = 1.0 / sqrt(variance + params.epsilon);
   for (var v = 0u; v < VECTORS; v++) {
     let value = (vec4<f32>(input[source + v]) - mean) * scale * weight[v] + bias[v];
     output[destination + v] = Element4(keep_channels(value, v, CHANNELS));

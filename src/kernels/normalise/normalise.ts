@@ -10,7 +10,10 @@ export interface NormaliseAttributes {
   /** One number a channel, like `bias`. */
   readonly weight: Weight;
   readonly bias: Weight;
+  /** Applied before the residual is added. */
   readonly activation?: Activation;
+  /** Adds the third input, a tensor of the output's shape. */
+  readonly residual?: boolean;
 }
 
 const kernel = defineKernel("normalise", activationCode, code);
@@ -19,9 +22,10 @@ const kernel = defineKernel("normalise", activationCode, code);
 export const normalise: Operator<NormaliseAttributes> = {
   name: "normalise",
 
-  outputShape(inputs, { weight, bias }) {
-    const [input, statistics] = inputs;
-    if (!input || !statistics || inputs.length !== 2) return shapeError("normalise", "expected a tensor and statistics", inputs);
+  outputShape(inputs, { weight, bias, residual }) {
+    const [input, statistics, added] = inputs;
+    if (!input || !statistics || inputs.length !== (residual ? 3 : 2)) return shapeError("normalise", `expected a tensor and statistics${residual ? " and a residual" : ""}`, inputs);
+    if (added && formatShape(added) !== formatShape(input)) return shapeError("normalise", `the residual must be ${formatShape(input)}`, inputs);
     const { batch, channels } = input;
     if (formatShape(statistics) !== formatShape({ batch, height: 1, width: 2, channels })) return shapeError("normalise", "the statistics are of another tensor", inputs);
     if (weight.data.length !== channels || bias.data.length !== channels) {
@@ -31,12 +35,13 @@ export const normalise: Operator<NormaliseAttributes> = {
   },
 
   dispatches({ inputs, output, attributes, traits }) {
-    const [input, statistics] = inputs as [TensorView, TensorView];
+    const [input, statistics, residual] = inputs as [TensorView, TensorView, TensorView?];
     const { channels } = output.shape;
     return perPixelDispatches({
       kernel,
+      defines: { RESIDUAL: residual ? 1 : 0 },
       constants: { ACTIVATION: activationNumber(attributes.activation) },
-      inputs: { input },
+      inputs: { input, residual },
       output,
       uniforms: { channels, slope: activationSlope(attributes.activation) },
       bindings: {

@@ -1,8 +1,13 @@
-// Group norm with statistics from elsewhere: (x − mean) × scale × weight + bias, then the activation. One vector of four channels a thread.
+// Group norm with statistics from elsewhere: (x − mean) × scale × weight + bias, then the activation and the residual. One vector of four channels a thread.
+#define RESIDUAL 0
+
 override LANES: u32 = 64;
 
 struct Params {
   input: View,
+#if RESIDUAL
+  residual: View,
+#endif
   output: View,
   height: u32,
   first_batch: u32,
@@ -18,6 +23,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> output: array<Element4>;
+#if RESIDUAL
+@group(0) @binding(6) var<storage, read> residual: array<Element4>;
+#endif
 
 @compute @workgroup_size(LANES)
 fn normalise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -31,6 +39,9 @@ fn normalise(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_i
   let mean = statistics[batch * 2u * channel_vectors + vector];
   let scale = statistics[(batch * 2u + 1u) * channel_vectors + vector] * weight[vector];
   let x = vec4<f32>(input[pixel_index(params.input, row, column) + vector]);
-  let value = activate(fma(x - mean, scale, bias[vector]), vec4<f32>(params.slope));
+  var value = activate(fma(x - mean, scale, bias[vector]), vec4<f32>(params.slope));
+#if RESIDUAL
+  value += vec4<f32>(residual[pixel_index(params.residual, row, column) + vector]);
+#endif
   output[pixel_index(params.output, row, column) + vector] = Element4(keep_channels(value, vector, params.channels));
 }
