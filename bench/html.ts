@@ -1,7 +1,7 @@
 import type { EChartsOption } from "echarts";
 import type { KernelGroup } from "./kernel-groups.ts";
 import type { Peaks } from "./peaks.ts";
-import { describeKernels, formatEnvironment, formatNumber, formatPeaks, formatPeers, formatRuns, percent } from "./report.ts";
+import { describeKernels, formatEnvironment, formatFirstPictures, formatNumber, formatPeaks, formatPeers, formatRuns, percent } from "./report.ts";
 import type { KernelResults, NetworkResults, Results } from "./results.ts";
 import { formatSize } from "./workload.ts";
 
@@ -68,10 +68,11 @@ for (const figure of document.querySelectorAll("figure")) {
 `;
 }
 
-function networkSection({ title, weights, precision, runs, leftOut, kernels, peers }: NetworkResults, peaks: Peaks, draw: Draw): string {
+function networkSection({ title, weights, precision, runs, leftOut, firstPictures, kernels, peers }: NetworkResults, peaks: Peaks, draw: Draw): string {
   return `<h2>${escapeHtml(title)}, ${precision}</h2>
 <p>Weights ${escapeHtml(weights)}.</p>
 <pre>${escapeHtml(formatRuns(runs, leftOut))}</pre>
+${firstPictures ? `<h3>First picture of a new process</h3>\n<pre>${escapeHtml(formatFirstPictures(firstPictures))}</pre>` : ""}
 ${kernels.map((result) => kernelsSection(result, peaks, draw)).join("\n")}
 ${peers ? `<h3>Peers on the same adapter</h3>\n<pre>${escapeHtml(formatPeers(peers))}</pre>` : ""}`;
 }

@@ -11,6 +11,7 @@ import type { Device } from "../src/runtime/device.ts";
 import { PipelineCache } from "../src/runtime/pipelines.ts";
 import { affordableRows, Budget, Forecast } from "./budget.ts";
 import { dispatchKey, DispatchTimer, measuringMilliseconds } from "./dispatch-timer.ts";
+import { type FirstPicture, timeFirstPictures } from "./first-picture.ts";
 import { openBenchDevice } from "./gpu.ts";
 import { renderHtml } from "./html.ts";
 import { profileKernels } from "./kernel-groups.ts";
@@ -18,14 +19,15 @@ import { maskDifuserByRule, maskDifuserFromFile } from "./mask-difuser-workload.
 import { measurePeaks, type Peaks } from "./peaks.ts";
 import { checkPeers, comparePeers, type PeerResults } from "./peers.ts";
 import { refusionWorkload } from "./refusion-workload.ts";
-import { describeKernels, formatComparison, formatEnvironment, formatKernels, formatPeaks, formatPeers, formatRuns } from "./report.ts";
+import { describeKernels, formatComparison, formatEnvironment, formatFirstPictures, formatKernels, formatPeaks, formatPeers, formatRuns } from "./report.ts";
 import { describeEnvironment, type KernelResults, type NetworkResults, readResults, type Results } from "./results.ts";
 import { timeWorkload, type WholeRun } from "./whole-runs.ts";
 import { formatSize, type Part, type Size, type Workload } from "./workload.ts";
 
-/** Sizes of whole runs, of kernels, and of the network that the peers run. */
+/** Sizes of whole runs, of the first picture of a process, of kernels, and of the network that the peers run. */
 interface Sizes {
   readonly runs: readonly Size[];
+  readonly first: readonly Size[];
   readonly kernels: readonly Size[];
   readonly peers: readonly Size[];
 }
@@ -33,8 +35,8 @@ interface Sizes {
 const size = (width: number, height: number): Size => ({ width, height });
 const KERNEL_SIZES = [size(640, 480), size(1024, 768)];
 const SIZES: Readonly<Record<Workload["network"], Sizes>> = {
-  refusion: { runs: [size(160, 120), size(320, 240), size(640, 480), size(1280, 960)], kernels: KERNEL_SIZES, peers: [size(640, 480)] },
-  "mask-difuser": { runs: [size(128, 128), size(256, 256), size(640, 480)], kernels: KERNEL_SIZES, peers: [size(128, 128), size(256, 256)] },
+  refusion: { runs: [size(160, 120), size(320, 240), size(640, 480), size(1280, 960)], first: [size(320, 240)], kernels: KERNEL_SIZES, peers: [size(640, 480)] },
+  "mask-difuser": { runs: [size(128, 128), size(256, 256), size(640, 480)], first: [size(128, 128)], kernels: KERNEL_SIZES, peers: [size(128, 128), size(256, 256)] },
 };
 /** From 0.08 to 3 megapixels, where cost should grow with pixels. */
 const OFFICIAL_SIZES: Readonly<Record<Workload["network"], readonly Size[]>> = {
@@ -45,6 +47,7 @@ const OFFICIAL_SIZES: Readonly<Record<Workload["network"], readonly Size[]>> = {
 /** Of a run that is not told its sizes, peers aside; the rest of ten minutes is for compiling and for the peaks. */
 const BUDGET_MILLISECONDS = 480_000;
 const RUNS_WEIGHT = 3;
+const FIRST_WEIGHT = 2;
 const KERNELS_WEIGHT = 1;
 const ROW_STEP = 16;
 
@@ -114,7 +117,7 @@ async function benchNetworks(loads: readonly Load[], options: Options): Promise<
 /** Sizes that were asked for by name are measured however long they take. */
 function makeBudget(networks: number, { official, size: sizes, kernelSize }: Options): Budget {
   const parts = 2;
-  const weights = networks * (RUNS_WEIGHT + KERNELS_WEIGHT * KERNEL_SIZES.length * parts);
+  const weights = networks * (RUNS_WEIGHT + FIRST_WEIGHT + KERNELS_WEIGHT * KERNEL_SIZES.length * parts);
   return new Budget(official || sizes !== undefined || kernelSize !== undefined ? Number.POSITIVE_INFINITY : BUDGET_MILLISECONDS, weights);
 }
 
@@ -134,6 +137,8 @@ async function benchNetwork(workload: Workload, options: Options, device: Device
     else leftOut.push(runSize);
   }
   print(formatRuns(runs, leftOut));
+
+  const firstPictures = benchFirstPictures(workload, options.size ?? sizes.first, options.device, budget.section(FIRST_WEIGHT));
 
   const kernels: KernelResults[] = [];
   const pipelines = new PipelineCache(device);
@@ -155,7 +160,19 @@ async function benchNetwork(workload: Workload, options: Options, device: Device
     print(formatPeers(peers));
   }
   const { network, title: workloadTitle, weightsName, elementType } = workload;
-  return { network, title: workloadTitle, weights: weightsName, precision: elementType, runs, leftOut, kernels, ...(peers && { peers }) };
+  return { network, title: workloadTitle, weights: weightsName, precision: elementType, runs, leftOut, ...(firstPictures && { firstPictures }), kernels, ...(peers && { peers }) };
+}
+
+/** Undefined for weights that are in no file. */
+function benchFirstPictures({ network, title: workloadTitle, weightsFile, elementType }: Workload, sizes: readonly Size[], device: string | undefined, until: number): FirstPicture[] | undefined {
+  if (weightsFile === undefined) return undefined;
+  const pictures = sizes.flatMap((picture) => {
+    note(`${network} ${formatSize(picture)}, first picture`);
+    return timeFirstPictures({ ...picture, weights: weightsFile, precision: elementType, device }, until);
+  });
+  title(`${workloadTitle}, ${elementType}, first picture of a new process`);
+  print(formatFirstPictures(pictures));
+  return pictures;
 }
 
 async function benchKernels(

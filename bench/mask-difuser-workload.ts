@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { detectModel } from "../src/checkpoints/detect.ts";
 import { maskDifuserFormat } from "../src/checkpoints/mask-difuser-format.ts";
 import { readCheckpoint } from "../src/checkpoints/read.ts";
@@ -11,7 +11,7 @@ import type { SamplingJob } from "../src/fusion/sampling.ts";
 import { GraphBuilder } from "../src/graph/graph.ts";
 import { rewriteAll } from "../src/graph/rewrites.ts";
 import type { ElementType } from "../src/kernels/tensor.ts";
-import type { Weight } from "../src/kernels/weights.ts";
+import { lazyWeight, type Weight } from "../src/kernels/weights.ts";
 import { type MaskDifuserConfig, maskDifuserStep, maskDifuserTimeBiases, maskDifuserTimeChannels, type Weights } from "../src/models/mask-difuser/network.ts";
 import { foldMaskDifuser } from "../src/models/mask-difuser/rewrites.ts";
 import { ruleWeight } from "../test/weight-rule.ts";
@@ -48,12 +48,12 @@ export function maskDifuserFromFile(file: string, elementType: ElementType): Wor
   if (detected.model !== "mask-difuser") {
     throw new SinterError("UNKNOWN_MODEL", `${file} holds weights of ${detected.model}, not of mask-difuser`, { where: file });
   }
-  const weights = cached((name) => {
+  const weights: Weights = (name) => {
     const tensor = detected.tensors.get(name);
     if (!tensor) throw new SinterError("WEIGHTS_MISMATCH", `${file} has no tensor ${name}`, { where: file });
-    return { name, shape: tensor.shape, data: toFloat32(tensor) };
-  });
-  return workload(basename(file), basename(file), detected.config, weights, elementType);
+    return lazyWeight(name, tensor.shape, () => toFloat32(tensor));
+  };
+  return { ...workload(basename(file), basename(file), detected.config, weights, elementType), weightsFile: resolve(file) };
 }
 
 /** A configuration with weights by the rule. */

@@ -7,7 +7,7 @@ import { elementCount, toFloat32 } from "../src/checkpoints/tensor.ts";
 import { SinterError } from "../src/errors.ts";
 import { rewriteAll } from "../src/graph/rewrites.ts";
 import type { ElementType } from "../src/kernels/tensor.ts";
-import type { Weight } from "../src/kernels/weights.ts";
+import { lazyWeight, type Weight } from "../src/kernels/weights.ts";
 import { reFusionGraph } from "../src/models/refusion/network.ts";
 import { packageRoot } from "../src/platform/files.ts";
 import { scatteredValues } from "./statistics.ts";
@@ -24,7 +24,7 @@ export function refusionWorkload(file: string | undefined, elementType: ElementT
   const weights = (name: string): Weight => {
     const tensor = detected.tensors.get(name);
     if (!tensor) throw new SinterError("WEIGHTS_MISMATCH", `${weightsFile} has no tensor ${name}`, { where: weightsFile });
-    return { name, shape: tensor.shape, data: toFloat32(tensor) };
+    return lazyWeight(name, tensor.shape, () => toFloat32(tensor));
   };
   const { config } = detected;
   const inPackage = relative(packageRoot(), weightsFile);
@@ -34,6 +34,7 @@ export function refusionWorkload(file: string | undefined, elementType: ElementT
     network: "refusion",
     title: "ReFusion",
     weightsName: inPackage.startsWith("..") ? basename(weightsFile) : inPackage,
+    weightsFile,
     elementType,
     multiple: 1,
     parts: (size) => [{ name: "fusion", graph: rewriteAll(plainGraph(size, elementType)) }],

@@ -1,3 +1,4 @@
+import { CAN_EMPTY_SHADER_CACHE, type FirstPicture } from "./first-picture.ts";
 import type { KernelGroup } from "./kernel-groups.ts";
 import type { Peaks } from "./peaks.ts";
 import type { PeerResults } from "./peers.ts";
@@ -58,6 +59,21 @@ export function formatRuns(runs: readonly WholeRun[], leftOut: readonly Size[]):
   ]);
   const header = ["size", "first run ms", "run ms", "runs", "ms/megapixel", "dispatches", "pipelines", "GFLOP/s", "of peak", "GPU memory"];
   return [table(header, rows), ...(leftOut.length > 0 ? [`left out, too slow for the time: ${leftOut.map(formatSize).join(", ")} (--size measures them all the same)`] : [])].join("\n");
+}
+
+export function formatFirstPictures(pictures: readonly FirstPicture[]): string {
+  if (pictures.length === 0) return "left out: the cold start was not done in time (--size measures it all the same)";
+  const header = ["first picture", "ms", "process, device", "weights", "compile, upload", "run", "second picture ms"];
+  const rows = pictures.map((picture) => [
+    `${formatSize(picture)} ${picture.start}`,
+    formatNumber(picture.milliseconds),
+    formatNumber(picture.deviceMilliseconds),
+    formatNumber(picture.weightsMilliseconds),
+    formatNumber(picture.compileMilliseconds),
+    formatNumber(picture.runMilliseconds),
+    formatNumber(picture.readyMilliseconds),
+  ]);
+  return [table(header, rows), ...(CAN_EMPTY_SHADER_CACHE ? [] : ["on this platform the driver's shader cache cannot be emptied: cold is a new process only"])].join("\n");
 }
 
 /** What was measured, as a title. */
@@ -138,6 +154,10 @@ export function formatComparison(earlier: Results, now: Results): string {
       const same = before.runs.find((other) => sameSize(other, run) && other.part === run.part);
       slower(`${network.title} ${formatSize(run)} ${run.part}, first run`, same?.firstMilliseconds, run.firstMilliseconds);
       slower(`${network.title} ${formatSize(run)} ${run.part}`, same?.milliseconds, run.milliseconds);
+    }
+    for (const picture of network.firstPictures ?? []) {
+      const same = before.firstPictures?.find((other) => sameSize(other, picture) && other.start === picture.start);
+      slower(`${network.title} ${formatSize(picture)}, ${picture.start} start`, same?.milliseconds, picture.milliseconds);
     }
     for (const kernels of network.kernels) {
       const same = before.kernels.find(({ picture, rows: count, part }) => sameSize(picture, kernels.picture) && count === kernels.rows && part === kernels.part);

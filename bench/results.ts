@@ -6,6 +6,7 @@ import { SinterError } from "../src/errors.ts";
 import { packageRoot } from "../src/platform/files.ts";
 import type { ElementType } from "../src/kernels/tensor.ts";
 import type { Device } from "../src/runtime/device.ts";
+import type { FirstPicture } from "./first-picture.ts";
 import type { Profile } from "./kernel-groups.ts";
 import type { Peaks } from "./peaks.ts";
 import type { PeerResults } from "./peers.ts";
@@ -42,6 +43,8 @@ export interface NetworkResults {
   readonly runs: readonly WholeRun[];
   /** Sizes that would have taken too long. */
   readonly leftOut: readonly Size[];
+  /** Of networks whose weights come from a file; absent in results of earlier versions. */
+  readonly firstPictures?: readonly FirstPicture[];
   readonly kernels: readonly KernelResults[];
   readonly peers?: PeerResults;
 }

@@ -35,6 +35,8 @@ export interface Workload {
   readonly title: string;
   /** For reports: the weights' file within the package, its name, or how they were made. */
   readonly weightsName: string;
+  /** Where they were read from, if they were. */
+  readonly weightsFile?: string;
   readonly elementType: ElementType;
   /** Both sides of a picture must be multiples of it. */
   readonly multiple: number;

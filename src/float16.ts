@@ -11,6 +11,22 @@ export function float16ToFloat32Bits(half: number): number {
   return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13);
 }
 
+/** Half-precision numbers that are set as those of a Float32Array are: from float32 numbers, each rounded to the nearest, ties to even. */
+export class Float16Writer {
+  readonly #halves: Uint16Array;
+
+  /** @param halves gets the bits */
+  constructor(halves: Uint16Array) {
+    this.#halves = halves;
+  }
+
+  set(values: Float32Array, offset = 0): void {
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    const halves = this.#halves;
+    for (let i = 0; i < bits.length; i++) halves[offset + i] = float32BitsToFloat16(bits[i] ?? 0);
+  }
+}
+
 /** The bits of the half-precision number nearest to a float32 given by its bits, ties to even. */
 export function float32BitsToFloat16(bits: number): number {
   const sign = (bits >>> 16) & 0x8000;

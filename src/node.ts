@@ -16,7 +16,7 @@ export interface NodeEngineOptions extends Omit<EngineOptions, "device"> {
 }
 
 /** Reads a file of Sinter's `weights/` folder. */
-const readWeights = async (file: string): Promise<Uint8Array> => new Uint8Array(await readFile(join(packageRoot(), "weights", file)));
+const readWeights = async (file: string): Promise<Uint8Array> => readFile(join(packageRoot(), "weights", file));
 
 export const Engine = {
   /**

@@ -178,9 +178,9 @@ async function makeFolder(folder: string): Promise<void> {
 
 async function loadModel(
   engine: Engine,
-  { model: name, weights: path, task }: FuseFlags,
+  { model: name, weights: path, task, json }: FuseFlags,
   out: Output,
-): Promise<{ model: Model; weights: { file: string; sha256: string } | undefined }> {
+): Promise<{ model: Model; weights: { file: string; sha256?: string } | undefined }> {
   if (path !== undefined) {
     const bytes = await readFile(path).catch((cause: unknown) => {
       throw readError(path, cause);
@@ -192,7 +192,8 @@ async function loadModel(
         fix: "Leave out --model, or give weights of that model.",
       });
     }
-    return { model, weights: { file: path, sha256: createHash("sha256").update(bytes).digest("hex") } };
+    // Of a large checkpoint this takes half a second, so it is done only where it is told.
+    return { model, weights: { file: path, ...(json && { sha256: createHash("sha256").update(bytes).digest("hex") }) } };
   }
   const model = await engine.load(name ?? "refusion");
   if (!model.hasWeights) return { model, weights: undefined };

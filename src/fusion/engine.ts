@@ -3,7 +3,7 @@ import { readCheckpoint } from "../checkpoints/read.ts";
 import { toFloat32 } from "../checkpoints/tensor.ts";
 import { SinterError } from "../errors.ts";
 import type { TunedVariants } from "../graph/variants.ts";
-import type { Weight } from "../kernels/weights.ts";
+import { lazyWeight, type Weight } from "../kernels/weights.ts";
 import { type Device, openDevice, type WaitForGpu, wrapDevice } from "../runtime/device.ts";
 import { PipelineCache } from "../runtime/pipelines.ts";
 import { BASELINES } from "./baselines.ts";
@@ -117,13 +117,10 @@ export class Engine {
 
 function readModel(bytes: Uint8Array, name: string): ModelSource & { readonly model: string } {
   const detected = detectModel(readCheckpoint(bytes, name), name);
-  const known = new Map<string, Weight>();
   const weights = (key: string): Weight => {
     const tensor = detected.tensors.get(key);
     if (!tensor) throw new SinterError("WEIGHTS_MISMATCH", `${name} has no tensor ${key}.`, { where: name });
-    const weight = known.get(key) ?? { name: key, shape: tensor.shape, data: toFloat32(tensor) };
-    known.set(key, weight);
-    return weight;
+    return lazyWeight(key, tensor.shape, () => toFloat32(tensor));
   };
   const recipe = detected.model === "refusion" ? reFusionRecipe(weights, detected.config) : maskDifuserRecipe(weights, detected.config);
   return { name, model: detected.model, recipe };

@@ -2,7 +2,7 @@ import { SinterError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { compile, type Plan } from "../graph/plan.ts";
 import { rewriteAll } from "../graph/rewrites.ts";
-import { ConstantStore, Session } from "../graph/session.ts";
+import { ConstantStore, Session, startCompiling } from "../graph/session.ts";
 import type { ElementType } from "../kernels/tensor.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Engine } from "./engine.ts";
@@ -315,7 +315,12 @@ export class Model {
     const total = sampling.steps.length;
     const key = `${source.name} ${JSON.stringify(job)}, ${total} steps, ${sampling.start ? "imported" : "made"} noise, ${tile ?? "no"} tiles`;
     const ready = this.#isReady(key);
-    const build = (graph: Graph): Plan => this.#compile(graph);
+    // Kernels compile while other graphs are compiled, and those of a step while what comes before it runs.
+    const build = (graph: Graph): Plan => {
+      const plan = this.#compile(graph);
+      startCompiling(plan, this.#engine.context.pipelines);
+      return plan;
+    };
     const tiled = tile === undefined ? undefined : (ready?.tiledPlans ?? compileTiledSampling(sampling.tiles(), tile, build));
     const whole = tiled ? undefined : (ready?.plans ?? compileSampling(sampling.graphs(), build));
     this.#ready = { key, device: this.#engine.context.device, ...(whole && { plans: whole }), ...(tiled && { tiledPlans: tiled }) };

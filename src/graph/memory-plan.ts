@@ -47,18 +47,17 @@ export function planMemory(requests: readonly MemoryRequest[], maxBufferSize: nu
 function pack(requests: readonly MemoryRequest[], order: readonly MemoryRequest[], maxBufferSize: number): MemoryPlan {
   const buffers: number[] = [];
   const places = new Map<MemoryRequest, { buffer: number; offset: number }>();
+  /** What lies in each buffer, by offset. */
+  const contents: { readonly request: MemoryRequest; readonly start: number; readonly end: number }[][] = [];
   const size = ({ bytes }: MemoryRequest): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
   for (const request of order) {
     const forbidden = new Set(request.apartFrom.map((other) => places.get(other)?.buffer));
     let best: { buffer: number; offset: number; growth: number } | undefined;
-    for (let buffer = 0; buffer < buffers.length; buffer++) {
+    for (const [buffer, content] of contents.entries()) {
       if (forbidden.has(buffer)) continue;
-      const taken = [...places]
-        .filter(([other, place]) => place.buffer === buffer && other.first <= request.last && request.first <= other.last)
-        .map(([other, { offset }]) => ({ start: offset, end: offset + size(other) }))
-        .toSorted((a, b) => a.start - b.start);
       let offset = 0;
-      for (const { start, end } of taken) {
+      for (const { request: other, start, end } of content) {
+        if (other.first > request.last || request.first > other.last) continue;
         if (start - offset >= size(request)) break;
         offset = Math.max(offset, end);
       }
@@ -66,8 +65,13 @@ function pack(requests: readonly MemoryRequest[], order: readonly MemoryRequest[
       if (offset + size(request) <= maxBufferSize && (!best || growth < best.growth)) best = { buffer, offset, growth };
     }
     best ??= { buffer: buffers.length, offset: 0, growth: size(request) };
-    buffers[best.buffer] = Math.max(buffers[best.buffer] ?? 0, best.offset + size(request));
-    places.set(request, { buffer: best.buffer, offset: best.offset });
+    const { buffer, offset: start } = best;
+    const end = start + size(request);
+    buffers[buffer] = Math.max(buffers[buffer] ?? 0, end);
+    const content = (contents[buffer] ??= []);
+    const after = content.findIndex((other) => other.start > start);
+    content.splice(after < 0 ? content.length : after, 0, { request, start, end });
+    places.set(request, { buffer, offset: start });
   }
   return { buffers, places: requests.map((request) => places.get(request) ?? { buffer: 0, offset: 0 }) };
 }

@@ -5,7 +5,7 @@ import { elementwise } from "../kernels/elementwise/elementwise.ts";
 import { groupNorm } from "../kernels/group-norm/group-norm.ts";
 import { layerNorm } from "../kernels/layer-norm/layer-norm.ts";
 import { formatShape } from "../kernels/tensor.ts";
-import type { Weight } from "../kernels/weights.ts";
+import { lazyWeight, type Weight, weightLength } from "../kernels/weights.ts";
 import { dropUnused, freshId, producers } from "./editor.ts";
 import { countUses, type Graph, type Node, nodeOf, replaceNode, storedTensor, type Tensor } from "./graph.ts";
 
@@ -17,9 +17,10 @@ export const REWRITES = { foldLayerNorm, foldProjection, fuseGate, splitConvolut
 
 export const rewriteAll: Rewrite = (graph) => Object.values(REWRITES).reduce((rewritten, rewrite) => rewrite(rewritten), graph);
 
-function sliceWeight({ name, shape, data }: Weight, first: number, count: number): Weight {
-  const size = data.length / (shape[0] ?? 1);
-  return { name: `${name}[${first}:${first + count}]`, shape: [count, ...shape.slice(1)], data: data.subarray(first * size, (first + count) * size) };
+function sliceWeight(weight: Weight, first: number, count: number): Weight {
+  const { name, shape } = weight;
+  const size = weightLength(weight) / (shape[0] ?? 1);
+  return lazyWeight(`${name}[${first}:${first + count}]`, [count, ...shape.slice(1)], () => weight.data.subarray(first * size, (first + count) * size));
 }
 
 /**
@@ -36,21 +37,18 @@ export function foldLayerNorm(graph: Graph): Graph {
     const { weight, bias } = convolution.attributes;
     const { weight: scale, bias: shift, epsilon } = norm.attributes;
     const [outputs = 0, channels = 0] = weight.shape;
-    const data = new Float32Array(weight.data.length);
-    const folded = new Float32Array(outputs);
-    for (let o = 0; o < outputs; o++) {
-      let sum = bias?.data[o] ?? 0;
-      for (let i = 0; i < channels; i++) {
-        const w = weight.data[o * channels + i] ?? 0;
-        data[o * channels + i] = w * (scale.data[i] ?? 0);
-        sum += w * (shift.data[i] ?? 0);
-      }
-      folded[o] = sum;
-    }
+    const scaled = (): Float32Array => {
+      const factors = scale.data;
+      return weight.data.map((w, i) => w * (factors[i % channels] ?? 0));
+    };
+    const shifted = (): Float32Array => {
+      const [values, shifts, biases] = [weight.data, shift.data, bias?.data];
+      return Float32Array.from({ length: outputs }, (_, o) => shifts.reduce((sum, b, i) => sum + (values[o * channels + i] ?? 0) * b, biases?.[o] ?? 0));
+    };
     return replaceNode(node, conv2d, [...norm.inputs, ...rest], {
       ...convolution.attributes,
-      weight: { name: `${weight.name}·${scale.name}`, shape: weight.shape, data },
-      bias: { name: `${weight.name}·${shift.name}${bias ? `+${bias.name}` : ""}`, shape: [outputs], data: folded },
+      weight: lazyWeight(`${weight.name}·${scale.name}`, weight.shape, scaled),
+      bias: lazyWeight(`${weight.name}·${shift.name}${bias ? `+${bias.name}` : ""}`, [outputs], shifted),
       normalise: { epsilon },
     });
   });

@@ -1,11 +1,14 @@
 import { SinterError } from "../errors.ts";
-import { float16ToFloat32Bits, float32BitsToFloat16 } from "../float16.ts";
+import { float16ToFloat32Bits, Float16Writer } from "../float16.ts";
 import type { Constant } from "../kernels/kernel.ts";
-import { formatShape, rowBytes, storageBytes, type TensorView, vectors } from "../kernels/tensor.ts";
+import { elementBytes, formatShape, rowBytes, storageBytes, type TensorView, vectors } from "../kernels/tensor.ts";
 import type { Device } from "../runtime/device.ts";
-import { type PipelineCache, pipelineKey } from "../runtime/pipelines.ts";
+import { type PipelineCache, pipelineKey, type PipelineRequest } from "../runtime/pipelines.ts";
 import { writeUniforms } from "../runtime/shader.ts";
 import { type Plan, type PlannedDispatch, type PlannedTensor, UNIFORM_STRIDE } from "./plan.ts";
+
+/** Constants that are written before the GPU is given time to take them. */
+const UPLOAD_BYTES = 64 * 2 ** 20;
 
 /** Constants of one model on one device, uploaded when a session first needs them and shared by all its sessions. */
 export class ConstantStore {
@@ -16,13 +19,37 @@ export class ConstantStore {
     this.#device = device;
   }
 
-  get({ key, elementType, pack }: Constant): GPUBuffer {
+  /**
+   * Uploads those that are not there yet, in portions: until the GPU has taken what was written, drivers hold it a second time.
+   *
+   * @returns what the device says where its memory does not hold them
+   */
+  async upload(constants: readonly Constant[]): Promise<GPUError | null> {
+    const { gpu, wait } = this.#device;
+    const waiting = constants.filter(({ key }) => !this.#buffers.has(key));
+    let outOfMemory: GPUError | null = null;
+    while (waiting.length > 0 && !outOfMemory) {
+      gpu.pushErrorScope("out-of-memory");
+      for (let bytes = 0; bytes < UPLOAD_BYTES; ) {
+        const constant = waiting.shift();
+        if (!constant) break;
+        bytes += this.get(constant).size;
+      }
+      const scope = gpu.popErrorScope();
+      // Of a device that is lost meanwhile the compiler tells.
+      if (waiting.length > 0) await wait(gpu.queue.onSubmittedWorkDone()).catch(() => undefined);
+      outOfMemory = await scope;
+    }
+    return outOfMemory;
+  }
+
+  get({ key, elementType, length, pack }: Constant): GPUBuffer {
     const known = this.#buffers.get(key);
     if (known) return known;
-    const values = pack();
-    const data = elementType === "f16" ? toFloat16(values) : values;
-    const buffer = this.#device.gpu.createBuffer({ label: key, size: data.byteLength, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM, mappedAtCreation: true });
-    new Uint8Array(buffer.getMappedRange()).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    const size = length * 4 * elementBytes(elementType);
+    const buffer = this.#device.gpu.createBuffer({ label: key, size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM, mappedAtCreation: true });
+    const memory = buffer.getMappedRange();
+    pack(elementType === "f16" ? new Float16Writer(new Uint16Array(memory)) : new Float32Array(memory));
     buffer.unmap();
     this.#buffers.set(key, buffer);
     return buffer;
@@ -35,10 +62,18 @@ export class ConstantStore {
 }
 
 function toFloat16(values: Float32Array): Uint16Array {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves = new Uint16Array(values.length);
-  for (let i = 0; i < halves.length; i++) halves[i] = float32BitsToFloat16(bits[i] ?? 0);
+  new Float16Writer(halves).set(values);
   return halves;
+}
+
+function pipelineRequest({ kernel, code, shader, constants }: PlannedDispatch): PipelineRequest {
+  return { label: kernel.name, code, shader, constants };
+}
+
+/** Starts to compile what sessions of the plan will need; `Session.create` reports what goes wrong. */
+export function startCompiling({ dispatches }: Plan, pipelines: PipelineCache): void {
+  for (const dispatch of dispatches) pipelines.get(pipelineRequest(dispatch)).catch(() => undefined);
 }
 
 /** GPU time of one dispatch. */
@@ -92,13 +127,7 @@ export class Session {
     onCompile?: (done: number, total: number) => void,
   ): Promise<Session> {
     const { gpu } = device;
-    const requests = plan.dispatches.map((dispatch) => ({
-      label: dispatch.kernel.name,
-      code: dispatch.code,
-      shader: dispatch.shader,
-      constants: dispatch.constants,
-    }));
-    const distinct = new Map(requests.map((request) => [pipelineKey(request), request]));
+    const distinct = new Map(plan.dispatches.map(pipelineRequest).map((request) => [pipelineKey(request), request]));
     let done = 0;
     const compiled = Promise.all(
       [...distinct.values()].map(async (request) => {
@@ -116,10 +145,11 @@ export class Session {
       size: Math.max(1, plan.dispatches.length) * UNIFORM_STRIDE,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
-    for (const constant of plan.constants) constants.get(constant);
+    const allocated = gpu.popErrorScope();
     const release = (): void => [...buffers, uniforms].forEach((buffer) => buffer.destroy());
     try {
-      const [outOfMemory] = await Promise.all([gpu.popErrorScope(), compiled]);
+      const [tensorsFail, constantsFail] = await Promise.all([allocated, constants.upload(plan.constants), compiled]);
+      const outOfMemory = tensorsFail ?? constantsFail;
       if (outOfMemory) {
         throw new SinterError("OUT_OF_MEMORY", `The device could not allocate ${plan.peakBytes} bytes: ${outOfMemory.message}`, {
           fix: "Fuse a smaller picture, or use --precision f16.",
@@ -133,7 +163,7 @@ export class Session {
     const uniformData = new DataView(new ArrayBuffer(Math.max(1, plan.dispatches.length) * UNIFORM_STRIDE));
     const steps = await Promise.all(
       plan.dispatches.map(async (dispatch, i): Promise<Step> => {
-        const { pipeline, layout } = await pipelines.get(requests[i] ?? { label: "", code: "", shader: dispatch.shader, constants: {} });
+        const { pipeline, layout } = await pipelines.get(pipelineRequest(dispatch));
         const entries = dispatch.shader.bindings.map(({ name, binding, members, size }): GPUBindGroupEntry => {
           if (members.length > 0) {
             writeUniforms(uniformData, i * UNIFORM_STRIDE, members, dispatch.uniforms, dispatch.kernel.name);

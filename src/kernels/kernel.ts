@@ -19,15 +19,24 @@ export const enabling = (extensions: readonly string[], { name, code }: Kernel):
   code: [...extensions.map((extension) => `enable ${extension};`), code].join("\n"),
 });
 
-/** Read-only numbers an operator derives from the weights once, when a model is loaded. */
+/**
+ * Where the numbers of a constant go: memory that the GPU reads them from, as f32 or rounded to f16, and zero where nothing is set. A
+ * Float32Array will do.
+ */
+export interface ConstantTarget {
+  /** @param offset of the first value, 0 by default */
+  set(values: Float32Array, offset?: number): void;
+}
+
+/** Read-only numbers an operator derives from the weights. */
 export interface Constant {
   /** Equal keys hold equal numbers, so that a weight used twice is packed and uploaded once. */
   readonly key: string;
   readonly elementType: ElementType;
   /** Vectors of four values. */
   readonly length: number;
-  /** Makes them; called once, when they are uploaded. */
-  readonly pack: () => Float32Array;
+  /** Makes them, whenever they are uploaded to a device; nothing is kept of them. */
+  readonly pack: (target: ConstantTarget) => void;
 }
 
 /** Rows of a tensor, counted through the batch. */

@@ -67,7 +67,7 @@ export class PipelineCache {
     });
     const scope = gpu.popErrorScope();
     try {
-      const pipeline = await compiled;
+      const pipeline = await this.#device.wait(compiled);
       return { pipeline, layout };
     } catch (cause) {
       const validation = await scope;

@@ -106,16 +106,32 @@ function uniformMembers(members: readonly ReflectedMember[]): UniformMember[] {
   });
 }
 
+/** The text with empty bodies of functions. */
+function withoutBodies(code: string): string {
+  const text = code.replace(/\/\/.*/g, "");
+  let shell = "";
+  let from = 0;
+  for (const { index } of text.matchAll(/\bfn\s/g)) {
+    const begin = text.indexOf("{", index);
+    let end = begin + 1;
+    for (let depth = 1; depth > 0 && end < text.length; end++) {
+      if (text[end] === "{") depth++;
+      if (text[end] === "}") depth--;
+    }
+    shell += `${text.slice(from, begin)}{}`;
+    from = end;
+  }
+  return shell + text.slice(from);
+}
+
 /**
- * Reads the bindings, overrides and entry point from a text without `#` directives. The entry point comes last, and its body is not
- * read: it declares nothing, and may be of subgroup matrices, which wgsl_reflect cannot parse.
+ * Reads the bindings, overrides and entry point from a text without `#` directives. Bodies of functions are not read: they declare nothing,
+ * are most of the text, and may be of subgroup matrices, which wgsl_reflect cannot parse.
  */
 export function reflectShader(code: string, where: string): ShaderInterface {
-  const entryPoint = code.lastIndexOf("@compute");
-  const shell = entryPoint < 0 ? code : `${code.slice(0, code.indexOf("{", entryPoint))}{}`;
   let reflect: WgslReflect;
   try {
-    reflect = new WgslReflect(shell);
+    reflect = new WgslReflect(withoutBodies(code));
   } catch (cause) {
     throw new SinterError("SHADER_INTERFACE", `${where}: ${String(cause)}`, { where, cause });
   }

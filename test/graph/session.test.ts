@@ -4,6 +4,7 @@ import { compile, type Plan } from "../../src/graph/plan.ts";
 import { ConstantStore, Session } from "../../src/graph/session.ts";
 import { concat } from "../../src/kernels/concat/concat.ts";
 import { elementwise } from "../../src/kernels/elementwise/elementwise.ts";
+import type { Constant } from "../../src/kernels/kernel.ts";
 import type { ElementType } from "../../src/kernels/tensor.ts";
 import type { DeviceTraits } from "../../src/runtime/device.ts";
 import { openNullGpu, openTestGpu, type TestGpu } from "../gpu.ts";
@@ -125,10 +126,21 @@ describe("ConstantStore", () => {
   it("uploads a constant once", () => {
     let packed = 0;
     const constants = new ConstantStore(gpu.device);
-    const constant = { key: "k", elementType: "f16" as const, length: 1, pack: () => (packed++, new Float32Array(4)) };
+    const constant = { key: "k", elementType: "f16" as const, length: 1, pack: () => void packed++ };
     expect(constants.get(constant)).toBe(constants.get({ ...constant }));
     expect(packed).toBe(1);
     expect(constants.get(constant).size).toBe(8);
+    constants.dispose();
+  });
+
+  it("uploads many in portions, each once, and lets the GPU take one before it writes the next", async () => {
+    const order: string[] = [];
+    const { wait } = gpu.device;
+    const constants = new ConstantStore({ ...gpu.device, wait: (work) => (order.push("wait"), wait(work)) });
+    const constant = (key: string): Constant => ({ key, elementType: "f32", length: 2 ** 21, pack: () => void order.push(key) });
+    expect(await constants.upload(["a", "b", "c"].map(constant))).toBeNull();
+    expect(await constants.upload(["c", "d"].map(constant))).toBeNull();
+    expect(order).toEqual(["a", "b", "wait", "c", "d"]);
     constants.dispose();
   });
 });

@@ -1,5 +1,6 @@
 import { detectRaces } from "wgsl_reflect/wgsl_reflect.module.js";
 import type { PlannedDispatch } from "../../src/graph/plan.ts";
+import type { Constant } from "../../src/kernels/kernel.ts";
 import { writeUniforms } from "../../src/runtime/shader.ts";
 
 type BindGroup = Record<string, ArrayBuffer | { uniform: ArrayBuffer }>;
@@ -23,6 +24,12 @@ export function withConstants(code: string, constants: Readonly<Record<string, n
   });
 }
 
+function packed({ length, pack }: Constant): ArrayBuffer {
+  const values = new Float32Array(length * 4);
+  pack(values);
+  return values.buffer;
+}
+
 /** A planned dispatch as the interpreter takes it, all tensors zero. */
 export function runOf({ code, shader, constants, uniforms, places, workgroups }: PlannedDispatch): Run {
   const bindings: BindGroup = {};
@@ -35,7 +42,7 @@ export function runOf({ code, shader, constants, uniforms, places, workgroups }:
     }
     const place = places[name];
     if (!place) throw new Error(`nothing is bound to ${name}`);
-    bindings[binding] = "size" in place ? new ArrayBuffer(place.size) : Float32Array.from(place.constant.pack()).buffer;
+    bindings[binding] = "size" in place ? new ArrayBuffer(place.size) : packed(place.constant);
   }
   return { code: withConstants(code, { ...constants, LANES }), entryPoint: shader.entryPoint, workgroups, bindings };
 }

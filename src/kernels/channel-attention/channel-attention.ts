@@ -1,6 +1,6 @@
 import { defineKernel, type Dispatch, type Operator, type OperatorJob, rowsBinding, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, rowBytes, type Shape, type TensorView, vectors } from "../tensor.ts";
-import { packVector, type Weight } from "../weights.ts";
+import { packVector, type Weight, weightLength } from "../weights.ts";
 import correlationCode from "./correlation.wgsl";
 import sumChunksCode from "./sum-chunks.wgsl";
 import weightsCode from "./weights.wgsl";
@@ -28,8 +28,8 @@ const CHUNK_PIXELS = 8192;
 function checkInputs(name: string, inputs: readonly Shape[], { heads, temperature }: ChannelAttentionAttributes): Shape {
   const [query, key] = inputs;
   if (!query || !key || inputs.length !== 2 || formatShape(query) !== formatShape(key)) return shapeError(name, "expected q and k of equal shape", inputs);
-  if (query.channels % heads !== 0 || temperature.data.length !== heads) {
-    return shapeError(name, `${heads} heads do not divide the channels, or ${temperature.name} has ${temperature.data.length} values`, inputs);
+  if (query.channels % heads !== 0 || weightLength(temperature) !== heads) {
+    return shapeError(name, `${heads} heads do not divide the channels, or ${temperature.name} has ${weightLength(temperature)} values`, inputs);
   }
   return query;
 }
@@ -129,7 +129,7 @@ function sumDispatches({ inputs, attributes, traits, scratch }: Pick<OperatorJob
       bindings: {
         query: boundQuery,
         key: boundKey,
-        pairs: { constant: { key: `attention pairs ${channels}/${headChannels}`, elementType: "f32", length: pairs.length, pack: () => Float32Array.from(pairs.flat()) } },
+        pairs: { constant: { key: `attention pairs ${channels}/${headChannels}`, elementType: "f32", length: pairs.length, pack: (target) => target.set(Float32Array.from(pairs.flat())) } },
         partial_sums: wholeBinding(partialSums),
       },
       workgroups: [chunkCount, pairs.length, batchCount],
@@ -164,7 +164,7 @@ function weightsDispatch({ output, attributes }: Pick<OperatorJob<ChannelAttenti
     bindings: {
       sums: wholeBinding(sums),
       temperature: { constant: packVector(attributes.temperature, attributes.heads) },
-      pair_of: { constant: { key: `attention pair table ${channels}/${headChannels}`, elementType: "f32", length: pairOf.length / 4, pack: () => pairOf } },
+      pair_of: { constant: { key: `attention pair table ${channels}/${headChannels}`, elementType: "f32", length: pairOf.length / 4, pack: (target) => target.set(pairOf) } },
       output: wholeBinding(output),
     },
     workgroups: [Math.ceil(vectors(channels) / lanes), batch, 1],

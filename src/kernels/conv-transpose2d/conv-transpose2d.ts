@@ -1,7 +1,7 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
-import { bandBinding, type BandedInput, type Binding, type Constant, defineKernel, type Dispatch, gridOf, inputBinding, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
+import { bandBinding, type BandedInput, type Binding, type Constant, type ConstantTarget, defineKernel, type Dispatch, gridOf, inputBinding, type Operator, rowBands, shapeError, viewUniform } from "../kernel.ts";
 import { type ElementType, type TensorView, vectors } from "../tensor.ts";
-import { packVector, UNIFORM_SIZES, type Weight } from "../weights.ts";
+import { packVector, UNIFORM_SIZES, type Weight, weightLength } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import weightsCode from "../conv2d/weights.wgsl";
 import code from "./conv-transpose2d.wgsl";
@@ -32,7 +32,7 @@ export const convTranspose2d: Operator<ConvTranspose2dAttributes> = {
     if (weight.shape.length !== 4 || input.channels !== channels) {
       return shapeError("convTranspose2d", `weight ${weight.name} is ${weight.shape.join("×")}`, inputs);
     }
-    if (bias && bias.data.length !== outputs) return shapeError("convTranspose2d", `bias ${bias.name} has ${bias.data.length} values, not ${outputs}`, inputs);
+    if (bias && weightLength(bias) !== outputs) return shapeError("convTranspose2d", `bias ${bias.name} has ${weightLength(bias)} values, not ${outputs}`, inputs);
     if (outputPadding >= stride) return shapeError("convTranspose2d", `output padding ${outputPadding} is not less than the stride ${stride}`, inputs);
     const size = (length: number, kernelSize: number): number => (length - 1) * stride - 2 * padding + kernelSize + outputPadding;
     const output = { batch: input.batch, height: size(input.height, kernelHeight), width: size(input.width, kernelWidth), channels: outputs };
@@ -102,19 +102,21 @@ function bindWeights(weight: Weight, elementType: ElementType): { binding: Bindi
 }
 
 /** [kernel row][kernel column][input channel][vector of output channels], both channel counts filled up with zeros. */
-function packTransposed({ name, shape, data }: Weight, elementType: ElementType, length: number): Constant {
+function packTransposed(weight: Weight, elementType: ElementType, length: number): Constant {
+  const { name, shape } = weight;
   const [inputs = 0, outputs = 0, height = 1, width = 1] = shape;
   const columns = vectors(outputs) * 4;
   const rows = vectors(inputs) * 4;
   const taps = height * width;
-  const pack = (): Float32Array => {
-    const packed = new Float32Array(length * 4);
+  const pack = (target: ConstantTarget): void => {
+    const { data } = weight;
+    const transposed = new Float32Array(taps * columns);
     for (let i = 0; i < inputs; i++) {
       for (let o = 0; o < outputs; o++) {
-        for (let tap = 0; tap < taps; tap++) packed[(tap * rows + i) * columns + o] = data[(i * outputs + o) * taps + tap] ?? 0;
+        for (let tap = 0; tap < taps; tap++) transposed[tap * columns + o] = data[(i * outputs + o) * taps + tap] ?? 0;
       }
+      for (let tap = 0; tap < taps; tap++) target.set(transposed.subarray(tap * columns, (tap + 1) * columns), (tap * rows + i) * columns);
     }
-    return packed;
   };
   return { key: `transposed convolution ${name} ${elementType} ${length}`, elementType, length, pack };
 }

@@ -3,7 +3,7 @@ import type { Defines, UniformValues } from "../../runtime/shader.ts";
 import { type Band, bandBinding, type Binding, defineKernel, type Dispatch, enabling, gridOf, haloBinding, type Kernel, type Operator, type OperatorJob, rowBands, shapeError, type VariantJob, viewUniform } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { defaultFirst, type VariantTable } from "../variants.ts";
-import { convolutionVectors, packConvolution, packVector, UNIFORM_SIZES, type Weight } from "../weights.ts";
+import { convolutionVectors, packConvolution, packVector, UNIFORM_SIZES, type Weight, weightLength } from "../weights.ts";
 import { type Convolution, type ImageMatrices, isVector, residualBinding, residualRows } from "./convolution.ts";
 import { convolveByMatrices, matrixVariants } from "./matrix.ts";
 import { narrowVariant, narrowVariants } from "./narrow.ts";
@@ -47,7 +47,7 @@ export const conv2d: Operator<Conv2dAttributes> = {
     if (weight.shape.length !== 4 || input.channels !== channels) {
       return shapeError("conv2d", `weight ${weight.name} is ${weight.shape.join("×")}`, inputs);
     }
-    if (bias && bias.data.length !== outputs) return shapeError("conv2d", `bias ${bias.name} has ${bias.data.length} values, not ${outputs}`, inputs);
+    if (bias && weightLength(bias) !== outputs) return shapeError("conv2d", `bias ${bias.name} has ${weightLength(bias)} values, not ${outputs}`, inputs);
     const size = (length: number, kernel: number): number => Math.floor((length + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
     const output = { batch: input.batch, height: size(input.height, kernelHeight), width: size(input.width, kernelWidth), channels: outputs };
     if (output.height < 1 || output.width < 1) return shapeError("conv2d", `the ${kernelHeight}×${kernelWidth} kernel does not fit`, inputs);

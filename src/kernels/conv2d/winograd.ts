@@ -1,5 +1,5 @@
 import { activationNumber, activationSlope } from "../activation.ts";
-import { type Band, bandBinding, bandsOf, type Constant, defineKernel, type Dispatch, gridOf, haloBinding, type OperatorJob, viewUniform, wholeBinding } from "../kernel.ts";
+import { type Band, bandBinding, bandsOf, type Constant, type ConstantTarget, defineKernel, type Dispatch, gridOf, haloBinding, type OperatorJob, viewUniform, wholeBinding } from "../kernel.ts";
 import { type TensorView, vectors } from "../tensor.ts";
 import { packVector, type Weight } from "../weights.ts";
 import { type Convolution, residualBinding } from "./convolution.ts";
@@ -50,39 +50,46 @@ export function allowsWinograd({ input, output, matrix, kernelHeight, kernelWidt
 /** Bytes of a tile's positions. */
 const tileBytes = (channels: number): number => POSITIONS * vectors(channels) * 16;
 
-/** G of F(4×4, 3×3): row i is (1, p, p²) over the product of p's distances to the other points, the last one (0, 0, 1). */
-const WEIGHT_TRANSFORM: readonly (readonly [number, number, number])[] = (() => {
+/** G of F(4×4, 3×3), row by row: row i is (1, p, p²) over the product of p's distances to the other points, the last one (0, 0, 1). */
+const WEIGHT_TRANSFORM = ((): Float64Array => {
   const points = [0, Math.SQRT1_2, -Math.SQRT1_2, Math.SQRT2, -Math.SQRT2];
   const rows = points.map((p, i) => {
     const distances = points.reduce((product, q, j) => (i === j ? product : product * (p - q)), 1);
-    return [1 / distances, p / distances, (p * p) / distances] as const;
+    return [1 / distances, p / distances, (p * p) / distances];
   });
-  return [...rows, [0, 0, 1] as const];
+  return Float64Array.from([...rows.flat(), 0, 0, 1]);
 })();
+
+/** Row i of G times three numbers. */
+function weightTransform(values: Float32Array | Float64Array, first: number, i: number): number {
+  const g = WEIGHT_TRANSFORM;
+  const k = i * 3;
+  return (values[first] ?? 0) * (g[k] ?? 0) + (values[first + 1] ?? 0) * (g[k + 1] ?? 0) + (values[first + 2] ?? 0) * (g[k + 2] ?? 0);
+}
 
 /** G g Gᵀ in float64, rounded once: [position, column by column][input channel][vector of output channels], channel counts filled up with zeros. */
 function packTransformed(weight: Weight): Constant {
   const [outputs = 0, inputs = 0] = weight.shape;
   const columns = vectors(outputs) * 4;
   const matrix = vectors(inputs) * 4 * columns;
-  const pack = (): Float32Array => {
+  const pack = (target: ConstantTarget): void => {
     const { data } = weight;
-    const packed = new Float32Array(POSITIONS * matrix);
+    // A stride that is no power of two, or rows would push each other out of the cache.
+    const stride = columns + 16;
+    const packed = new Float32Array(POSITIONS * stride);
     const half = new Float64Array(SPAN * 3);
-    for (let o = 0; o < outputs; o++) {
-      for (let i = 0; i < inputs; i++) {
+    for (let i = 0; i < inputs; i++) {
+      for (let o = 0; o < outputs; o++) {
         const first = (o * inputs + i) * 9;
-        for (let row = 0; row < 3; row++) {
-          const [a = 0, b = 0, c = 0] = data.subarray(first + row * 3, first + row * 3 + 3);
-          for (const [x, [ga, gb, gc]] of WEIGHT_TRANSFORM.entries()) half[x * 3 + row] = a * ga + b * gb + c * gc;
+        for (let x = 0; x < SPAN; x++) {
+          for (let row = 0; row < 3; row++) half[x * 3 + row] = weightTransform(data, first + row * 3, x);
         }
         for (let x = 0; x < SPAN; x++) {
-          const [a = 0, b = 0, c = 0] = half.subarray(x * 3, x * 3 + 3);
-          for (const [y, [ga, gb, gc]] of WEIGHT_TRANSFORM.entries()) packed[(x * SPAN + y) * matrix + i * columns + o] = a * ga + b * gb + c * gc;
+          for (let y = 0; y < SPAN; y++) packed[(x * SPAN + y) * stride + o] = weightTransform(half, x * 3, y);
         }
       }
+      for (let position = 0; position < POSITIONS; position++) target.set(packed.subarray(position * stride, position * stride + columns), position * matrix + i * columns);
     }
-    return packed;
   };
   return { key: `winograd ${weight.name}`, elementType: "f32", length: (POSITIONS * matrix) / 4, pack };
 }

@@ -1,7 +1,7 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
 import { defineKernel, type Operator, perPixelDispatches, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type Shape, type TensorView } from "../tensor.ts";
-import { packUniform, packVector, type Weight } from "../weights.ts";
+import { packUniform, packVector, type Weight, weightLength } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import code from "./elementwise.wgsl";
 
@@ -36,8 +36,8 @@ export const elementwise: Operator<ElementwiseAttributes> = {
     if (second && formatShape(first) !== formatShape(second) && !(isBroadcast(first, second) && attributes.operation !== "gatedGelu")) {
       return shapeError(attributes.operation, "expected equal shapes", inputs);
     }
-    if (attributes.operation === "prelu" && ![1, first.channels].includes(attributes.slope.data.length)) {
-      return shapeError("prelu", `${attributes.slope.name} has ${attributes.slope.data.length} values`, inputs);
+    if (attributes.operation === "prelu" && ![1, first.channels].includes(weightLength(attributes.slope))) {
+      return shapeError("prelu", `${attributes.slope.name} has ${weightLength(attributes.slope)} values`, inputs);
     }
     return first;
   },
@@ -50,7 +50,7 @@ export const elementwise: Operator<ElementwiseAttributes> = {
     const slope =
       attributes.operation !== "prelu"
         ? packUniform(activationSlope(activation), channels)
-        : attributes.slope.data.length === 1
+        : weightLength(attributes.slope) === 1
           ? packUniform(attributes.slope.data[0] ?? 0, channels)
           : packVector(attributes.slope, channels);
     const broadcast = second && isBroadcast(first.shape, second.shape) ? wholeBinding(second) : undefined;

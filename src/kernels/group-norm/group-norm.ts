@@ -3,7 +3,7 @@ import { type Activation, activationNumber, activationSlope } from "../activatio
 import { type Band, bandBinding, channelChunks, chunkDispatches, chunksOf, defineKernel, type Dispatch, gridOf, type Operator, type OperatorJob, rowBands, shapeError, type VariantJob, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import { defaultFirst, type VariantTable } from "../variants.ts";
-import { packVector, type Weight } from "../weights.ts";
+import { packVector, type Weight, weightLength } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import channelChunkCode from "../common/channel-chunk.wgsl";
 import applyCode from "./apply.wgsl";
@@ -40,8 +40,8 @@ export const groupNorm: Operator<GroupNormAttributes> = {
     if (!input || inputs.length !== (residual ? 2 : 1)) return shapeError("groupNorm", `expected ${residual ? "two inputs" : "one input"}`, inputs);
     if (added && formatShape(added) !== formatShape(input)) return shapeError("groupNorm", `the residual must be ${formatShape(input)}`, inputs);
     if (input.channels % groups !== 0) return shapeError("groupNorm", `${groups} groups do not divide the channels`, inputs);
-    if (weight.data.length !== input.channels || bias.data.length !== input.channels) {
-      return shapeError("groupNorm", `${weight.name} has ${weight.data.length} values, ${bias.name} ${bias.data.length}`, inputs);
+    if (weightLength(weight) !== input.channels || weightLength(bias) !== input.channels) {
+      return shapeError("groupNorm", `${weight.name} has ${weightLength(weight)} values, ${bias.name} ${weightLength(bias)}`, inputs);
     }
     return input;
   },

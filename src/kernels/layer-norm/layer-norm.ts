@@ -1,6 +1,6 @@
 import { defineKernel, type Operator, perPixelDispatches, shapeError } from "../kernel.ts";
 import type { TensorView } from "../tensor.ts";
-import { packVector, type Weight } from "../weights.ts";
+import { packVector, type Weight, weightLength } from "../weights.ts";
 import code from "./layer-norm.wgsl";
 
 /** Layer norm over the channels of each pixel: (x − mean) / √(variance + epsilon) × weight + bias, the variance biased. */
@@ -18,8 +18,8 @@ export const layerNorm: Operator<LayerNormAttributes> = {
   outputShape(inputs, { weight, bias }) {
     const [input] = inputs;
     if (!input || inputs.length !== 1) return shapeError("layerNorm", "expected one input", inputs);
-    if (weight.data.length !== input.channels || bias.data.length !== input.channels) {
-      return shapeError("layerNorm", `${weight.name} has ${weight.data.length} values, ${bias.name} ${bias.data.length}`, inputs);
+    if (weightLength(weight) !== input.channels || weightLength(bias) !== input.channels) {
+      return shapeError("layerNorm", `${weight.name} has ${weightLength(weight)} values, ${bias.name} ${weightLength(bias)}`, inputs);
     }
     return input;
   },

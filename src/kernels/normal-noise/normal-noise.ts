@@ -1,4 +1,4 @@
-import { bandBinding, defineKernel, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
+import { bandBinding, type ConstantTarget, defineKernel, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import code from "./normal-noise.wgsl";
 
@@ -43,11 +43,7 @@ export const normalNoise: Operator<NormalNoiseAttributes> = {
     const { height, width, channels } = output.shape;
     const lanes = 64;
     const operations = 60 * channels;
-    const pack = (): Float32Array => {
-      const packed = new Float32Array(vectors(attributes.quantiles.length) * 4);
-      packed.set(attributes.quantiles);
-      return packed;
-    };
+    const pack = (target: ConstantTarget): void => target.set(new Float32Array(attributes.quantiles));
     return rowBands(output, [], height * width * operations, traits).map((band) => {
       const bound = bandBinding(band, output, traits);
       return {

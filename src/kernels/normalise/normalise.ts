@@ -1,7 +1,7 @@
 import { type Activation, activationNumber, activationSlope } from "../activation.ts";
 import { defineKernel, type Operator, perPixelDispatches, shapeError, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView } from "../tensor.ts";
-import { packVector, type Weight } from "../weights.ts";
+import { packVector, type Weight, weightLength } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import code from "./normalise.wgsl";
 
@@ -28,8 +28,8 @@ export const normalise: Operator<NormaliseAttributes> = {
     if (added && formatShape(added) !== formatShape(input)) return shapeError("normalise", `the residual must be ${formatShape(input)}`, inputs);
     const { batch, channels } = input;
     if (formatShape(statistics) !== formatShape({ batch, height: 1, width: 2, channels })) return shapeError("normalise", "the statistics are of another tensor", inputs);
-    if (weight.data.length !== channels || bias.data.length !== channels) {
-      return shapeError("normalise", `${weight.name} has ${weight.data.length} values, ${bias.name} ${bias.data.length}`, inputs);
+    if (weightLength(weight) !== channels || weightLength(bias) !== channels) {
+      return shapeError("normalise", `${weight.name} has ${weightLength(weight)} values, ${bias.name} ${weightLength(bias)}`, inputs);
     }
     return input;
   },

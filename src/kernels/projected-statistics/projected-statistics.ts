@@ -1,7 +1,7 @@
 import { SinterError } from "../../errors.ts";
-import { type Constant, defineKernel, type Operator, shapeError, wholeBinding } from "../kernel.ts";
+import { type Constant, type ConstantTarget, defineKernel, type Operator, shapeError, wholeBinding } from "../kernel.ts";
 import { type TensorView, vectors } from "../tensor.ts";
-import { packVector, type Weight } from "../weights.ts";
+import { packVector, type Weight, weightLength } from "../weights.ts";
 import code from "./projected-statistics.wgsl";
 
 /**
@@ -27,8 +27,8 @@ export const projectedStatistics: Operator<ProjectedStatisticsAttributes> = {
     const [outputs = 0, channels = 0] = weight.shape;
     if (!input || inputs.length !== 1) return shapeError("projectedStatistics", "expected one input", inputs);
     if (input.height !== 1 || input.width !== 1 + input.channels) return shapeError("projectedStatistics", "expected means and covariances", inputs);
-    if (channels !== input.channels || bias.data.length !== outputs) {
-      return shapeError("projectedStatistics", `weight ${weight.name} is ${weight.shape.join("×")}, bias ${bias.name} has ${bias.data.length} values`, inputs);
+    if (channels !== input.channels || weightLength(bias) !== outputs) {
+      return shapeError("projectedStatistics", `weight ${weight.name} is ${weight.shape.join("×")}, bias ${bias.name} has ${weightLength(bias)} values`, inputs);
     }
     if (outputs % groups !== 0 || outputs % 4 !== 0) return shapeError("projectedStatistics", `${groups} groups or vectors of four do not divide ${outputs} channels`, inputs);
     return { batch: input.batch, height: 1, width: 2, channels: outputs };
@@ -66,10 +66,9 @@ export const projectedStatistics: Operator<ProjectedStatisticsAttributes> = {
 function packRows(weight: Weight): Constant {
   const [rows = 0, columns = 0] = weight.shape;
   const stride = vectors(columns) * 4;
-  const pack = (): Float32Array => {
-    const packed = new Float32Array(rows * stride);
-    for (let row = 0; row < rows; row++) packed.set(weight.data.subarray(row * columns, (row + 1) * columns), row * stride);
-    return packed;
+  const pack = (target: ConstantTarget): void => {
+    const { data } = weight;
+    for (let row = 0; row < rows; row++) target.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
   };
   return { key: `rows ${weight.name}`, elementType: "f32", length: (rows * stride) / 4, pack };
 }

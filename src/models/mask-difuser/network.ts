@@ -10,7 +10,7 @@ import { groupNorm } from "../../kernels/group-norm/group-norm.ts";
 import { layerNorm } from "../../kernels/layer-norm/layer-norm.ts";
 import { mix } from "../../kernels/mix/mix.ts";
 import { resize } from "../../kernels/resize/resize.ts";
-import type { Weight } from "../../kernels/weights.ts";
+import { lazyWeight, type Weight } from "../../kernels/weights.ts";
 
 /**
  * Sizes of the network and what its output means; published values in brackets. `checkpoints/mask-difuser-format.ts` declares the same
@@ -212,7 +212,7 @@ class Layers {
   #pointwise(name: string, input: Tensor, output = name, activation?: Activation, names = [`${name}.weight`, `${name}.bias`]): Tensor {
     const [weight, bias] = names.map((key) => this.#weights(key)) as [Weight, Weight];
     const [outputs = 0, inputs = 0] = weight.shape;
-    const matrix = { ...weight, shape: [outputs, inputs, 1, 1] };
+    const matrix = lazyWeight(weight.name, [outputs, inputs, 1, 1], () => weight.data);
     return this.#builder.add(output, conv2d, [input], { weight: matrix, bias, stride: 1, padding: 0, dilation: 1, ...(activation && { activation }) });
   }
 

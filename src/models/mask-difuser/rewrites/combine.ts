@@ -46,7 +46,7 @@ export function foldCombine(graph: Graph): Graph {
 }
 
 /** The last third of the input channels added to each of the other two, as one row an output: [input channel][tap]. */
-export function foldThirds({ shape, data }: Weight, taps: number): Matrix {
+function foldThirds({ shape, data }: Weight, taps: number): Matrix {
   const [outputs = 0, inputs = 0] = shape;
   const third = (inputs / 3) * taps;
   const folded = new Float64Array(outputs * 2 * third);

@@ -10,7 +10,7 @@ import { groupStatistics } from "../../../kernels/group-statistics/group-statist
 import { projectedStatistics } from "../../../kernels/projected-statistics/projected-statistics.ts";
 import { scaleKeys } from "../../../kernels/scale-keys/scale-keys.ts";
 import type { Weight } from "../../../kernels/weights.ts";
-import { type Combination, combination, foldThirds } from "./combine.ts";
+import { type Combination, combination } from "./combine.ts";
 import { type CrossAttention, crossAttention } from "./matches.ts";
 import { add, derivedWeight, type Matrix, matrixOf, multiply, pointwiseShape, rowOf, scaleColumns, stack, transpose } from "./matrices.ts";
 
@@ -171,20 +171,21 @@ function combinedWeight({ convolution: { weight } }: Combination, attended: read
   const total = ranks.reduce((a, b) => a + b) + 1;
   const sources = [weight, ...attended.flatMap(({ value, condition }) => [value.weight, value.bias, condition.attributes.weight, condition.attributes.bias])];
   return derivedWeight("combination of values", sources, [outputs, total, ...kernel], () => {
-    const thirds = foldThirds(weight, taps).data;
+    const values = weight.data;
     const data = new Float64Array(outputs * total * taps);
+    const rows = new Float64Array(outputs * taps * half);
     let first = 0;
     for (const [side, cross] of attended.entries()) {
       const rank = ranks[side] ?? 0;
       // Wv' and a side by side, so that one product makes both; [output, tap] × channels times that.
       const { bias: shift, weight: scale } = cross.condition.attributes;
-      const values = matrixOf(cross.value.weight);
-      const constant = add(multiply(rowOf(shift, rank), transpose(values)), rowOf(cross.value.bias, half));
-      const projection = transpose(stack(transpose(scaleColumns(values, rowOf(scale, rank))), constant));
-      const rows = new Float64Array(outputs * taps * half);
+      const projected = matrixOf(cross.value.weight);
+      const constant = add(multiply(rowOf(shift, rank), transpose(projected)), rowOf(cross.value.bias, half));
+      const projection = transpose(stack(transpose(scaleColumns(projected, rowOf(scale, rank))), constant));
       for (let o = 0; o < outputs; o++) {
-        for (let tap = 0; tap < taps; tap++) {
-          for (let c = 0; c < half; c++) rows[(o * taps + tap) * half + c] = thirds[(o * 2 * half + side * half + c) * taps + tap] ?? 0;
+        for (let c = 0; c < half; c++) {
+          const [own, sum] = [(o * inputs + side * half + c) * taps, (o * inputs + 2 * half + c) * taps];
+          for (let tap = 0; tap < taps; tap++) rows[(o * taps + tap) * half + c] = (values[own + tap] ?? 0) + (values[sum + tap] ?? 0);
         }
       }
       const product = multiply({ rows: outputs * taps, columns: half, data: rows }, projection).data;

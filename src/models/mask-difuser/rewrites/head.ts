@@ -42,8 +42,9 @@ function inputChannels(weight: Weight, first: number, count: number): Weight {
   const [outputs = 0, inputs = 0, ...kernel] = weight.shape;
   const taps = kernel.reduce((product, size) => product * size, 1);
   return derivedWeight(`inputs ${first} to ${first + count}`, [weight], [outputs, count, ...kernel], () => {
+    const values = weight.data;
     const data = new Float64Array(outputs * count * taps);
-    for (let o = 0; o < outputs; o++) data.set(weight.data.subarray((o * inputs + first) * taps, (o * inputs + first + count) * taps), o * count * taps);
+    for (let o = 0; o < outputs; o++) data.set(values.subarray((o * inputs + first) * taps, (o * inputs + first + count) * taps), o * count * taps);
     return { rows: outputs, columns: count * taps, data };
   });
 }
