@@ -152,9 +152,9 @@ describe("Mask-DiFuser from a checkpoint", () => {
   it.each([
     ["tail.2.bias", "step 1 of 2", "tail, made by the operator conv2d"],
     ["middleblocks.0.block2.3.bias", "step 1 of 2", "middleblocks.0.\\w+, made by the operator conv2d"],
-    ["middleblocks.1.conbine.1.weight", "step 1 of 2", "middleblocks.1.conbine, made by the operator groupNorm"],
+    ["middleblocks.1.conbine.1.weight", "step 1 of 2", "middleblocks.1, made by the operator groupNorm"],
     // The row of the second of two timesteps.
-    ["time_embedding.timembedding.0.weight", "step 2 of 2", "downblocks.0.timed, made by the operator elementwise"],
+    ["time_embedding.timembedding.0.weight", "step 2 of 2", "downblocks.0.timed, made by the operator conv2d"],
   ])("names the step whose network output is not finite, and with debug the operator: %s", async (poisoned, step, operator) => {
     const row = (data: Float32Array): Float32Array => data.map((value, i) => (Math.floor(i / CONFIG.channels) === 499 ? NaN : value));
     const damaged = checkpoint((name, data) => (name === poisoned ? (data.length > 1000 ? row(data) : data.map(() => NaN)) : data));
