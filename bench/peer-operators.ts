@@ -138,10 +138,10 @@ function groupNormPair(node: NodeOf<AttributesOf<typeof groupNorm>>): OperatorPa
   if (!knowsAll(node.attributes, ["groups", "weight", "bias", "epsilon", "activation"])) return undefined;
   const { shape } = firstInput(node);
   const weights = { weight: scattered([shape.channels], 1), bias: scattered([shape.channels], 2) };
-  const attributes = { groups, weight: weightOf("weight", weights.weight), bias: weightOf("bias", weights.bias), epsilon: EPSILON };
+  const attributes = { groups, weight: weightOf("weight", weights.weight), bias: weightOf("bias", weights.bias), epsilon: EPSILON, ...(activation && { activation }) };
   return {
     theirs: { kind: "groupNorm", inputs: { input: pictureShape(shape) }, weights, options: { groups, ...activationOption(activation) } },
-    ours: graphOf((builder) => activated(builder, builder.add("normalised", groupNorm, [builder.input("input", shape)], attributes), activation)),
+    ours: graphOf((builder) => builder.add("normalised", groupNorm, [builder.input("input", shape)], attributes)),
     toOurs: (_, values) => channelsLast(values, shape.channels),
     outputToOurs: (values) => channelsLast(values, shape.channels),
   };

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { SinterError } from "../src/errors.ts";
 import type { Graph, Tensor } from "../src/graph/graph.ts";
 import { compile } from "../src/graph/plan.ts";
@@ -22,10 +23,15 @@ type Engine = (typeof NETWORK_ENGINES)[number];
 const PACKAGES = ["onnxruntime-node", "onnxruntime-web", "@tensorflow/tfjs-backend-webgpu"] as const;
 
 /** Kernels that take less of the run are not compared. */
-const LEAST_SHARE = 0.02;
+const LEAST_SHARE = 0.01;
 /** Rounds in which ours and theirs take turns, so that both see the same noise; the shortest counts. */
 const NETWORK_ROUNDS = 2;
-const OPERATOR_ROUNDS = 3;
+/** An operator takes so many turns, if they fit into so many milliseconds: of short ones most are disturbed by something. */
+const OPERATOR_ROUNDS = 30;
+const OPERATOR_MILLISECONDS = 4000;
+const LEAST_OPERATOR_ROUNDS = 3;
+/** Milliseconds before each run, in which the threads of the engine that ran before stop waiting for more work: they spin. */
+const PAUSE = 20;
 
 /** Whole runs of the network, from its inputs in memory to the result in memory on both sides. */
 export interface NetworkComparison {
@@ -158,7 +164,7 @@ interface Case {
 }
 
 /**
- * Runs a network at some sizes on the peers, and at the first of them on onnxruntime every kernel that takes more than 2 % of it, taking turns with ours.
+ * Runs a network at some sizes on the peers, and at the first of them on onnxruntime every kernel that takes more than 1 % of it, taking turns with ours.
  *
  * @param peer the network at a size
  * @param onStep told what runs now
@@ -260,11 +266,15 @@ async function compareNetwork(
   const ours: Run[] = [];
   for (let round = 1; round <= NETWORK_ROUNDS; round++) {
     onStep(`${network.name}: round ${round} of ${NETWORK_ROUNDS}`);
+    await setTimeout(PAUSE);
     const before = process.cpuUsage();
     const milliseconds = await runOnce(session, network.inputs);
     const { user, system } = process.cpuUsage(before);
     ours.push({ milliseconds, processorMilliseconds: (user + system) / 1000 });
-    for (const { peer, runs } of peers.values()) runs.push(await peer.run());
+    for (const { peer, runs } of peers.values()) {
+      await setTimeout(PAUSE);
+      runs.push(await peer.run());
+    }
   }
   const least = (runs: readonly Run[], key: keyof Run): number => Math.min(...runs.map((run) => run[key]));
   const comparisons: NetworkComparison[] = [];
@@ -311,11 +321,17 @@ async function compareOperator({ name, shareOfRun, pair, file }: Case, device: D
       await peer.loadOnnx(join(folder, file), inputs, true);
       await peer.run();
     }
-    await session.profile();
-    for (let round = 0; round < OPERATOR_ROUNDS; round++) {
+    const until = performance.now() + OPERATOR_MILLISECONDS;
+    for (let round = 0; round < LEAST_OPERATOR_ROUNDS || (round < OPERATOR_ROUNDS && performance.now() < until); round++) {
+      await setTimeout(PAUSE);
+      // Wakes the adapter, as the conversions before their kernels do.
+      session.run();
       const times = await session.profile();
       ours = times.map(({ nanoseconds }, i) => Math.min(nanoseconds / 1e6, ours[i] ?? Number.POSITIVE_INFINITY));
-      for (const peer of [webgpu, cpu]) await peer.run();
+      for (const peer of [webgpu, cpu]) {
+        await setTimeout(PAUSE);
+        await peer.run();
+      }
     }
     error = largestDifference(pair.outputToOurs(await webgpu.output()), output);
     webgpuKernels = await webgpu.release();
