@@ -7,6 +7,7 @@ import { packVector, type Weight, weightLength } from "../weights.ts";
 import activationCode from "../common/activation.wgsl";
 import channelChunkCode from "../common/channel-chunk.wgsl";
 import applyCode from "./apply.wgsl";
+import mergeMomentsCode from "../common/merge-moments.wgsl";
 import mergeCode from "./merge.wgsl";
 import statisticsCode from "./statistics.wgsl";
 import wholeCode from "./whole.wgsl";
@@ -28,7 +29,7 @@ export interface GroupNormAttributes {
 }
 
 const statisticsKernel = defineKernel("group-norm/statistics", channelChunkCode, statisticsCode);
-const mergeKernel = defineKernel("group-norm/merge", mergeCode);
+const mergeKernel = defineKernel("group-norm/merge", mergeMomentsCode, mergeCode);
 const applyKernel = defineKernel("group-norm/apply", activationCode, applyCode);
 const wholeKernel = defineKernel("group-norm/whole", activationCode, wholeCode);
 

@@ -1,4 +1,4 @@
-// Second pass of group norm: merges the channels and chunks of each group (Chan, Golub and LeVeque 1979) and turns them into what
+// Second pass of group norm: merges the channels and chunks of each group and turns them into what
 // every pixel of a channel needs: the mean, and weight / √(variance + epsilon). One group of one image a workgroup.
 override LANES: u32 = 64;
 
@@ -19,17 +19,6 @@ struct Params {
 // [image][mean, scale][channel]
 @group(0) @binding(3) var<storage, read_write> factors: array<f32>;
 
-// Number of values, their mean, their squared deviations from it.
-var<workgroup> results: array<vec4<f32>, LANES>;
-
-fn merge(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-  let count = a.x + b.x;
-  if (count == 0.0) { return a; }
-  let share = b.x / count;
-  let d = b.y - a.y;
-  return vec4<f32>(count, fma(d, share, a.y), a.z + b.z + d * d * a.x * share, 0.0);
-}
-
 @compute @workgroup_size(LANES)
 fn group_norm_merge(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let channels = params.channel_vectors * 4u;
@@ -42,13 +31,7 @@ fn group_norm_merge(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoc
     let rows = min(params.chunk_rows, params.height - chunk * params.chunk_rows);
     result = merge(result, vec4<f32>(f32(rows * params.width), partial_results[index], partial_results[index + channels], 0.0));
   }
-  results[lane] = result;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { results[lane] = merge(results[lane], results[lane + half]); }
-    workgroupBarrier();
-  }
-  let group = results[0];
+  let group = merge_lanes(lane, result);
   let scale = 1.0 / sqrt(group.z / group.x + params.epsilon);
   for (var channel = first_channel + lane; channel < first_channel + params.group_channels; channel += LANES) {
     factors[batch * 2u * channels + channel] = group.y;

@@ -1,4 +1,4 @@
-// Merges the channels and chunks of each group (Chan, Golub and LeVeque 1979) to mean and 1/√(variance + epsilon). One group of one rectangle a
+// Merges the channels and chunks of each group to mean and 1/√(variance + epsilon). One group of one rectangle a
 // workgroup.
 override LANES: u32 = 64;
 
@@ -15,17 +15,6 @@ struct Params {
 // [rectangle][mean, 1/deviation][channel]
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
-// Number of values, their mean, their squared deviations from it.
-var<workgroup> results: array<vec4<f32>, LANES>;
-
-fn merge(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-  let count = a.x + b.x;
-  if (count == 0.0) { return a; }
-  let share = b.x / count;
-  let d = b.y - a.y;
-  return vec4<f32>(count, fma(d, share, a.y), a.z + b.z + d * d * a.x * share, 0.0);
-}
-
 @compute @workgroup_size(LANES)
 fn merge_statistics(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let channels = params.channel_vectors * 4u;
@@ -36,13 +25,7 @@ fn merge_statistics(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoc
     let index = (region * params.chunks + i / params.group_channels) * 3u * channels + first_channel + i % params.group_channels;
     result = merge(result, vec4<f32>(partial_results[index], partial_results[index + channels], partial_results[index + 2u * channels], 0.0));
   }
-  results[lane] = result;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { results[lane] = merge(results[lane], results[lane + half]); }
-    workgroupBarrier();
-  }
-  let group = results[0];
+  let group = merge_lanes(lane, result);
   let scale = 1.0 / sqrt(group.z / group.x + params.epsilon);
   for (var channel = first_channel + lane; channel < first_channel + params.group_channels; channel += LANES) {
     output[region * 2u * channels + channel] = group.y;

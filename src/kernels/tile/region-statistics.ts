@@ -1,6 +1,7 @@
 import { bandBinding, chunksOf, defineKernel, type Dispatch, type Operator, rowBands, shapeError, viewUniform, wholeBinding } from "../kernel.ts";
 import { formatShape, type TensorView, vectors } from "../tensor.ts";
 import correctCode from "./correct-statistics.wgsl";
+import mergeMomentsCode from "../common/merge-moments.wgsl";
 import mergeCode from "./merge-statistics.wgsl";
 import regionCode from "./region-statistics.wgsl";
 
@@ -10,7 +11,7 @@ export interface RegionStatisticsAttributes {
 }
 
 const regionKernel = defineKernel("tile/region-statistics", regionCode);
-const mergeKernel = defineKernel("tile/merge-statistics", mergeCode);
+const mergeKernel = defineKernel("tile/merge-statistics", mergeMomentsCode, mergeCode);
 const correctKernel = defineKernel("tile/correct-statistics", correctCode);
 const LANES = 64;
 
